@@ -1,0 +1,199 @@
+"""The commands. Heavy imports stand inside their bodies, so that `clipexp --help` answers at once."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipexp.errors import ClipexpError
+
+EXIT_USER_ERROR = 2
+
+tracking_option = click.option(
+    "--tracking-uri", metavar="URI", help="MLflow's store; else MLFLOW_TRACKING_URI, else mlruns/mlflow.db."
+)
+set_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Amend the spec; repeatable.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class _Commands(click.Group):
+    """Shows expected failures without a traceback, and exits with 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ClipexpError as error:
+            for line in str(error).splitlines():
+                click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
+            ctx.exit(EXIT_USER_ERROR)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order one needs them
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="clipexp")
+def main() -> None:
+    """A lab for CLIP: write an experiment as a spec, run it, watch it in MLflow, read what was learned."""
+
+
+@main.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@set_option
+@json_option
+def check(spec: Path, overrides: Sequence[str], as_json: bool) -> None:
+    """Show what SPEC comes to: every value and where it is from, and what it costs. Runs nothing."""
+    from clipexp.preview import preview
+    from clipexp.spec.load import load_spec
+
+    found = preview(load_spec(spec, overrides))
+    click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text())
+
+
+@main.group(cls=_Commands)
+def data() -> None:
+    """Prepare the pairs that experiments train on."""
+
+
+@data.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@set_option
+def prepare(spec: Path, overrides: Sequence[str]) -> None:
+    """Prepare SPEC's data once, as a store that runs read. What is there already stays."""
+    from clipexp.console import make_console, preparing_progress
+    from clipexp.data.prepare import describe
+    from clipexp.data.prepare import prepare as prepare_store
+    from clipexp.spec.load import load_spec
+
+    run_spec = load_spec(spec, overrides).spec
+    console = make_console()
+    was_there = (Path(run_spec.data.store) / "manifest.json").exists()
+    with preparing_progress(console) as progress:
+        task_by_work: dict[str, Any] = {}
+
+        def report(work: str, done: int, total: int) -> None:
+            if work not in task_by_work:
+                task_by_work[work] = progress.add_task(work, total=total)
+            progress.update(task_by_work[work], completed=done, total=total)
+
+        store = prepare_store(run_spec.data, run_spec.model.context_length, report)
+    state = "is there already" if was_there else "prepared"
+    console.print(f"{run_spec.data.store} {state}: {describe(store.manifest)}", markup=False, soft_wrap=True)
+    console.print(f"licence: {store.manifest.licence}", markup=False, soft_wrap=True)
+
+
+@main.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@set_option
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="As --set train.device=...")
+@tracking_option
+def run(spec: Path, overrides: Sequence[str], device: str | None, tracking_uri: str | None) -> None:
+    """Train SPEC, recording everything in MLflow. An interrupted run goes on; a finished one says so."""
+    from clipexp.spec.load import load_spec
+
+    device_override = [f"train.device={device}"] if device else []
+    resolved = load_spec(spec, [*overrides, *device_override])  # its errors come before torch is loaded
+    from clipexp.run_command import run_on_console
+
+    sys.exit(run_on_console(resolved, tracking_uri))
+
+
+@main.command()
+@json_option
+@tracking_option
+@click.option("--limit", default=20, show_default=True, help="How many rows the table shows; --json gives all.")
+def runs(as_json: bool, tracking_uri: str | None, limit: int) -> None:
+    """List runs, newest first."""
+    from clipexp.track import mlflow_store
+    from clipexp.track.records import list_runs
+
+    records = list_runs(mlflow_store.connect(mlflow_store.tracking_uri(tracking_uri)))
+    if as_json:
+        click.echo(json.dumps([record.listing() for record in records], indent=1))
+        return
+    if not records:
+        click.echo("no runs yet; start one with: clipexp run experiments/quickstart.yaml")
+        return
+    from clipexp.run_command import print_runs
+
+    print_runs(records, limit)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.option("--name", help="Folder below reports/; by default the runs' names.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
+@click.option("--redraw", is_flag=True, help="Draw reports/NAME again from its own data folder; takes --name alone.")
+@tracking_option
+def report(runs: Sequence[str], name: str | None, out: Path, redraw: bool, tracking_uri: str | None) -> None:
+    """Write reports/NAME/report.md on one or more RUNs (an id, the start of one, or a name)."""
+    from clipexp.errors import ReportError
+    from clipexp.reporting.write import redraw_report
+    from clipexp.reporting.write import report as write_report
+
+    if redraw:
+        if runs or not name:
+            raise ReportError("--redraw draws a report again from its own data: clipexp report --redraw --name NAME")
+        click.echo(f"drawn again: {redraw_report(out / name)}")
+        return
+    if not runs:
+        raise ReportError("name at least one run; `clipexp runs` lists them")
+    path = write_report(list(runs), name=name, out=out, tracking=tracking_uri)
+    click.echo(f"report: {path}")
+
+
+@main.command()
+@click.argument("run")
+@click.argument("text")
+@tracking_option
+def note(run: str, text: str, tracking_uri: str | None) -> None:
+    """Keep a note TEXT with RUN; it is shown in its reports."""
+    import datetime
+
+    from clipexp.track import mlflow_store, records
+
+    if not text.strip():
+        raise ClipexpError("the note is empty; give a text: clipexp note RUN 'grad norms are still high'")
+    client = mlflow_store.connect(mlflow_store.tracking_uri(tracking_uri))
+    run_id = records.find_run(client, run)
+    time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    records.add_note(client, run_id, records.Note(time, text))
+    click.echo(f"noted with run {run_id}")
+
+
+@main.command()
+@click.option("--port", type=int, help="Port on loopback; by default a free one from 5000 on.")
+@click.option("--open/--no-open", "open_browser", default=False, help="Open the page in a browser.")
+def ui(port: int | None, open_browser: bool) -> None:
+    """Show runs in MLflow's UI, at the right page. A bare `mlflow ui` here would open an empty store."""
+    from clipexp.ui import serve
+
+    serve(port, open_browser)
+
+
+@main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Tell what this machine has, and what is missing and how to get it."""
+    from clipexp.doctor import diagnose
+
+    findings = diagnose()
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(finding.line())
+    sys.exit(EXIT_USER_ERROR if any(finding.state == "missing" for finding in findings) else 0)
+
+
+def entry() -> None:
+    """The console command. A reader that closes the pipe early, such as `head`, is no error."""
+    try:
+        main()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,138 @@
+"""What a person sees while something runs: progress on a terminal, a few plain lines elsewhere.
+
+    with RunConsole(spec, total_samples, log_file) as console:
+        for event in events:
+            console.show(event)
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from clipexp.events import CheckpointEvent, EndEvent, EvalEvent, Event, FaultEvent, StepEvent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+
+def make_console() -> "Console":
+    """The console of this process. Off a terminal, lines are not wrapped."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=10_000, no_color=True)
+
+
+class RunConsole:
+    """Shows a run's events, and keeps what it said in the run's console log."""
+
+    def __init__(self, console: "Console", total_samples: int, resumed_at: int, log_file: Path) -> None:
+        self._console = console
+        self._total = total_samples
+        self._resumed_at = resumed_at
+        self._log_file = log_file
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._log_file.parent.mkdir(parents=True, exist_ok=True)
+        self._log = self._log_file.open("a", buffering=1)
+        if self._console.is_terminal:
+            self._progress = _training_progress(self._console)
+            self._task = self._progress.add_task("training", total=self._total, completed=self._resumed_at, numbers="")
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        if error is not None:
+            self._log.write(f"{_now()} {type(error).__name__}: {error}\n")
+        self._log.close()
+
+    def say(self, line: str) -> None:
+        """A line for the person and the log."""
+        self._log.write(f"{_now()} {line}\n")
+        self._console.print(line, markup=False, soft_wrap=True)
+
+    def show(self, event: Event) -> None:
+        """What one event means to a person."""
+        match event:
+            case StepEvent():
+                self._show_step(event)
+            case EvalEvent():
+                self.say(eval_line(event))
+            case CheckpointEvent():
+                self._log.write(f"{_now()} checkpoint {event.path}{' (best)' if event.is_best else ''}\n")
+            case FaultEvent():
+                self.say(event.message)
+            case EndEvent():
+                self._log.write(f"{_now()} ended: {event.reason} at {event.samples_seen:,} samples\n")
+
+    def _show_step(self, event: StepEvent) -> None:
+        metrics = event.metrics
+        rate = metrics.get("system/samples_per_s")
+        numbers = f"loss {metrics['train/loss']:.3f}  lr {metrics['train/lr']:.1e}" + (
+            f"  {rate:,.0f} samples/s" if rate else ""
+        )
+        self._log.write(f"{_now()} {event.samples_seen:,} samples  {numbers}\n")
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=event.samples_seen, numbers=numbers)
+
+
+def eval_line(event: EvalEvent) -> str:
+    """A validation in one line."""
+    metrics = event.metrics
+    loss_name = next(name for name in sorted(metrics) if name.startswith("val/loss"))
+    return (
+        f"{event.samples_seen:>9,} samples  epoch {event.epoch:6.3f}  {loss_name} {metrics[loss_name]:.3f}"
+        f"  recall@1 text to image {metrics['val/text_to_image_recall_at_1']:6.1%},"
+        f" image to text {metrics['val/image_to_text_recall_at_1']:6.1%}"
+    )
+
+
+def end_lines(title: str, rows: Sequence[tuple[str, str]], next_commands: Sequence[str]) -> list[str]:
+    """The end of a run as lines: what came out, and what to do next."""
+    width = max(len(name) for name, _ in rows)
+    lines = [title, *(f"  {name:<{width}}  {value}" for name, value in rows)]
+    return [*lines, "  next:", *(f"    {command}" for command in next_commands)]
+
+
+def show_panel(console: "Console", lines: Sequence[str]) -> None:
+    """Lines in a frame on a terminal, as they are elsewhere."""
+    if not console.is_terminal:
+        for line in lines:
+            console.print(line, markup=False, soft_wrap=True)
+        return
+    from rich.panel import Panel
+    from rich.text import Text
+
+    console.print(Panel(Text("\n".join(lines[1:])), title=Text(lines[0]), title_align="left", expand=False))
+
+
+def preparing_progress(console: "Console") -> "Progress":
+    """A bar for work in parts; invisible off a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+def _training_progress(console: "Console") -> "Progress":
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")

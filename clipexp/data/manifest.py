@@ -1,0 +1,114 @@
+"""The manifest of a prepared set: what it holds, what it was made from, and checksums to hold it to.
+
+    read_manifest(Path("data/scenes-v1")).checksum
+
+Plain JSON, read without numpy or Arrow, so that `clipexp check` stays quick.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from clipexp.errors import StoreError
+from clipexp.spec.run import DataSpec, result_fields
+
+MANIFEST_FILE = "manifest.json"
+VERSION = 1
+Side = Literal["train", "val"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Arrow file."""
+
+    file: str
+    side: Side
+    num_rows: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands in `manifest.json`. `num_dropped_by_reason` counts items of the source that became no pair."""
+
+    settings: Mapping[str, Any]
+    num_train: int
+    num_val: int
+    num_left_out: int
+    num_dropped_by_reason: Mapping[str, int]
+    dropped_examples_by_reason: Mapping[str, tuple[str, ...]]
+    shards: tuple[Shard, ...]
+    licence: str
+    attribution: str
+    versions: Mapping[str, str]
+    checksum: str
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The file's content."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def store_settings(spec: DataSpec) -> dict[str, Any]:
+    """What of a spec decides a prepared set's pictures and captions."""
+    fields = result_fields(spec)
+    return {key: fields[key] for key in ("source", "image_size_px", "encoding", "split")}
+
+
+def shards_checksum(shards: tuple[Shard, ...]) -> str:
+    """The prepared set's own checksum: 16 hex digits over its shards'."""
+    return hashlib.sha256("\n".join(f"{s.file} {s.sha256}" for s in shards).encode()).hexdigest()[:16]
+
+
+def read_manifest(store: Path) -> Manifest:
+    """Read a store's manifest and see that its shards are there at full length.
+
+    Raises:
+        StoreError: the store is missing, of another version, unreadable or cut short.
+    """
+    path = store / MANIFEST_FILE
+    remedy = "prepare it with: clipexp data prepare SPEC"
+    if not path.is_file():
+        raise StoreError(f"there is no prepared set at {store}; {remedy}")
+    try:
+        content = json.loads(path.read_text())
+        version = content["version"]
+        if version == VERSION:
+            content["shards"] = tuple(Shard(**shard) for shard in content["shards"])
+            manifest = Manifest(**content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is damaged ({error}); remove {store} and {remedy}") from error
+    if version != VERSION:
+        raise StoreError(f"{path} is of version {version}, this clipexp reads {VERSION}; remove {store} and {remedy}")
+    for shard in manifest.shards:
+        file = store / shard.file
+        num_bytes = file.stat().st_size if file.is_file() else 0
+        if num_bytes != shard.num_bytes:
+            raise StoreError(
+                f"{file} has {num_bytes:,} bytes, the manifest says {shard.num_bytes:,}: the store was cut short or"
+                f" changed; remove {store} and {remedy}"
+            )
+    return manifest
+
+
+def manifest_for(spec: DataSpec) -> Manifest:
+    """The manifest of the store that a spec names, made with the settings that the spec asks for.
+
+    Raises:
+        StoreError: as `read_manifest`, or the store was prepared with other settings.
+    """
+    manifest = read_manifest(Path(spec.store))
+    wanted = store_settings(spec)
+    if dict(manifest.settings) != wanted:
+        differing = [key for key in wanted if manifest.settings.get(key) != wanted[key]]
+        details = "; ".join(f"{key} is {manifest.settings.get(key)}, the spec says {wanted[key]}" for key in differing)
+        raise StoreError(
+            f"the store {spec.store} was prepared with other settings: {details}."
+            " Name another folder in data.store, or remove this one, and run: clipexp data prepare SPEC"
+        )
+    return manifest

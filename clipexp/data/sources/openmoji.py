@@ -1,0 +1,62 @@
+"""`openmoji`: the drawings themselves, captioned with their names and aliases.
+
+    OpenMoji(image_size_px=64).read(Part("openmoji"))
+
+Variants of one emoji (skin tones, genders, presentation) share its base code point, and so its group: they never stand
+on both sides of the split. Preparing adds the pixels' hash as a further group, since some drawings are identical.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from clipexp.data.sources import Drop, Pair, Part, drawings
+
+PARTS = 4
+PRESENTATION = "\ufe0f"
+
+
+class OpenMoji:
+    """The source; see the module."""
+
+    licence = drawings.LICENCE
+    attribution = drawings.ATTRIBUTION
+
+    def __init__(self, image_size_px: int) -> None:
+        self.image_size_px = image_size_px
+
+    def parts(self) -> Sequence[Part]:
+        """Ranges of the sorted drawings."""
+        bounds = np.linspace(0, len(drawings.codes()), PARTS + 1).astype(int)
+        return [Part(f"openmoji-{i}", int(bounds[i]), int(bounds[i + 1])) for i in range(PARTS)]
+
+    def read(self, part: Part) -> Iterator[Pair | Drop]:
+        """Render the drawings of one range, on white; one without a name in Unicode is dropped."""
+        for code in drawings.codes()[part.start : part.stop]:
+            captions = names(code)
+            if not captions:
+                yield Drop(code, "no name in Unicode")
+                continue
+            canvas = np.full((self.image_size_px, self.image_size_px, 3), 255, np.uint8)
+            drawings.paste(canvas, drawings.render(code, self.image_size_px), 0, 0)
+            yield Pair(code, canvas, captions, (f"base:{base_code_point(code)}",))
+
+
+def names(code: str) -> tuple[str, ...]:
+    """The English name and aliases of a drawing, in words; empty if Unicode has no such emoji."""
+    from emoji import EMOJI_DATA
+
+    character = "".join(chr(int(point, 16)) for point in code.split("-"))
+    found = EMOJI_DATA.get(character) or EMOJI_DATA.get(character + PRESENTATION)
+    if found is None:
+        by_plain = {key.replace(PRESENTATION, ""): value for key, value in EMOJI_DATA.items()} if "-" in code else {}
+        found = by_plain.get(character.replace(PRESENTATION, ""))
+    if found is None:
+        return ()
+    words = [name.strip(":").replace("_", " ").replace("-", " ") for name in (found["en"], *found.get("alias", ()))]
+    return tuple(dict.fromkeys(word.lower() for word in words))
+
+
+def base_code_point(code: str) -> str:
+    """The first code point, which all variants of an emoji share: `1F44B-1F3FB` -> `1F44B`."""
+    return code.split("-")[0]

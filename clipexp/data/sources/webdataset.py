@@ -1,0 +1,76 @@
+"""`webdataset`: a folder of tars holding `KEY.jpg` beside `KEY.json`, as text-to-image-2M has them.
+
+    WebDataset("data/text-to-image-2M", caption_key="prompt").read(part)
+
+Only regular files are read, straight from the tar: nothing is unpacked, so no name can climb out of a folder.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from clipexp.data.sources import Drop, Pair, Part
+from clipexp.errors import SourceError
+
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+
+
+class WebDataset:
+    """The source; see the module."""
+
+    licence = "as its publisher states"
+    attribution = ""
+
+    def __init__(self, folder: str, caption_key: str) -> None:
+        self.folder = Path(folder)
+        self.caption_key = caption_key
+        card = self.folder / "README.md"
+        if card.is_file():
+            self.attribution = card.read_text(errors="replace")[:4000]
+
+    def parts(self) -> Sequence[Part]:
+        """The tars, by name. Raises SourceError if there are none."""
+        if not self.folder.is_dir():
+            raise SourceError(f"data.path {self.folder} is no folder; set it to where the tars lie")
+        tars = sorted(self.folder.glob("*.tar"))
+        if not tars:
+            raise SourceError(f"data.path {self.folder} holds no *.tar; set it to the folder that holds them")
+        return [Part(tar.name) for tar in tars]
+
+    def read(self, part: Part) -> Iterator[Pair | Drop]:
+        """The pairs of one tar. A sample is the members that share a key and follow one another."""
+        stem = part.name.removesuffix(".tar")
+        try:
+            with tarfile.open(self.folder / part.name) as tar:
+                key, members = "", dict[str, bytes]()
+                for member in tar:
+                    if not member.isfile():
+                        yield Drop(f"{stem}/{member.name}", "no regular file")
+                        continue
+                    next_key, _, suffix = member.name.partition(".")
+                    if next_key != key and members:
+                        yield self._pair(f"{stem}/{key}", members)
+                        members = {}
+                    key = next_key
+                    file = tar.extractfile(member)
+                    members[suffix.lower()] = file.read() if file else b""
+                if members:
+                    yield self._pair(f"{stem}/{key}", members)
+        except tarfile.ReadError as error:
+            yield Drop(part.name, f"tar cut short or damaged ({error})")
+
+    def _pair(self, key: str, members: dict[str, bytes]) -> Pair | Drop:
+        image = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
+        if image is None:
+            return Drop(key, "no picture")
+        if "json" not in members:
+            return Drop(key, "no JSON")
+        try:
+            caption = json.loads(members["json"]).get(self.caption_key)
+        except (ValueError, AttributeError):
+            return Drop(key, "unreadable JSON")
+        if not isinstance(caption, str) or not caption.strip():
+            return Drop(key, f"no caption under {self.caption_key!r}")
+        caption = " ".join(caption.split())
+        return Pair(key, image, (caption,), (f"caption:{caption.lower()}",))

@@ -1,0 +1,1 @@
+"""Evaluation: pure metrics, and the frozen validation that every run is measured on."""

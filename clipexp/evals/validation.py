@@ -1,0 +1,104 @@
+"""The frozen validation: the same pairs, in the same blocks, for every run on a prepared set.
+
+    validation = FrozenValidation(table, spec, device)
+    metrics, examples = validation.run(model)
+
+The loss is symmetric InfoNCE within blocks of 1,024 pairs, so that runs of any batch size compare: chance is
+ln(1024) = 6.93. Where the set has fewer pairs the block is smaller, and its size is part of the metric's name. Recall is
+over all pairs used.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipexp.data.loader import trim_padding
+from clipexp.data.store import PairTable
+from clipexp.errors import RunError
+from clipexp.evals.metrics import best_items, chance_recall_at_k, median_rank, ranks, recall_at_k
+from clipexp.events import Example
+from clipexp.model.clip import CLIP
+from clipexp.model.loss import info_nce
+from clipexp.spec.run import RunSpec
+
+BLOCK_SIZE = 1024
+RECALL_AT = (1, 5, 10)
+EMBED_BATCH = 256
+NUM_FOUND = 5
+
+
+def block_size(num_val_pairs: int) -> int:
+    """Pairs a block: 1,024, or all of a smaller set."""
+    return min(BLOCK_SIZE, num_val_pairs)
+
+
+def loss_metric(block: int) -> str:
+    """The validation loss's name: `val/loss`, with the block's size where that is not 1,024."""
+    return "val/loss" if block == BLOCK_SIZE else f"val/loss_block_{block}"
+
+
+class FrozenValidation:
+    """Evaluates models on the validation pairs of one prepared set."""
+
+    def __init__(self, table: PairTable, spec: RunSpec, device: torch.device) -> None:
+        """Raises RunError if fewer than two pairs are at hand."""
+        wanted = min(spec.evals.num_pairs, table.num_pairs)
+        if wanted < 2:
+            raise RunError(f"validation needs two pairs at least, {spec.data.store} has {table.num_pairs}")
+        self.block_size = block_size(wanted)
+        self.num_pairs = wanted // self.block_size * self.block_size
+        self.loss_metric = loss_metric(self.block_size)
+        self.num_examples = min(spec.evals.num_examples, self.num_pairs)
+        self._table = table
+        self._device = device
+        self._bf16 = spec.train.precision == "bf16"
+
+    @torch.no_grad()
+    def run(self, model: CLIP) -> tuple[dict[str, float], tuple[Example, ...]]:
+        """Metrics by their names in MLflow, and what some captions found."""
+        image_emb, text_emb = self._embed(model)
+        blocks = zip(image_emb.split(self.block_size), text_emb.split(self.block_size), strict=True)
+        losses = [info_nce(images, texts, model.logit_scale).item() for images, texts in blocks]
+        similarity = text_emb @ image_emb.mT  # (captions, pictures)
+        metrics = {
+            self.loss_metric: sum(losses) / len(losses),
+            "val/block_size": float(self.block_size),
+            "val/num_pairs": float(self.num_pairs),
+            "val/chance_loss": math.log(self.block_size),
+            "val/chance_recall_at_1": chance_recall_at_k(self.num_pairs, 1),
+        }
+        for way, matrix in (("text_to_image", similarity), ("image_to_text", similarity.mT)):
+            found = ranks(matrix)
+            metrics |= {f"val/{way}_recall_at_{k}": recall_at_k(found, k) for k in RECALL_AT}
+            metrics[f"val/{way}_median_rank"] = median_rank(found)
+        return metrics, self._examples(similarity)
+
+    def _embed(self, model: CLIP) -> tuple[Tensor, Tensor]:
+        images, texts = [], []
+        model.eval()
+        for start in range(0, self.num_pairs, EMBED_BATCH):
+            rows = np.arange(start, min(start + EMBED_BATCH, self.num_pairs))
+            pixels = torch.from_numpy(self._table.pixels(rows)).to(self._device).permute(0, 3, 1, 2)
+            tokens = torch.from_numpy(trim_padding(self._table.tokens(rows))).to(self._device).long()
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+                image_emb, text_emb = model(pixels, tokens)
+            images.append(image_emb)
+            texts.append(text_emb)
+        model.train()
+        return torch.cat(images), torch.cat(texts)
+
+    def _examples(self, similarity: Tensor) -> tuple[Example, ...]:
+        if not self.num_examples:
+            return ()
+        scores, found = best_items(similarity[: self.num_examples], NUM_FOUND)
+        return tuple(
+            Example(
+                caption=self._table.captions(row)[0],
+                target_idx=row,
+                found_idx=tuple(found[row].tolist()),
+                scores=tuple(round(score, 4) for score in scores[row].tolist()),
+            )
+            for row in range(self.num_examples)
+        )

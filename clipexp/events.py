@@ -1,0 +1,74 @@
+"""What happens in a run, as values: training yields them, the runner records them.
+
+    for event in train.loop.train(...):
+        recorder.record(event)
+
+Every event carries `samples_seen`, the one time axis: batch sizes differ between runs, so steps can't be compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+# Why a run stopped.
+StopReason = Literal["finished", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """The training metrics of one logging window, under their names in MLflow (`train/loss`, ...)."""
+
+    samples_seen: int
+    epoch: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A validation caption and the pictures that it found, best first.
+
+    `found_idx` and `target_idx` are rows of the frozen validation set; `scores` are cosine similarities.
+    """
+
+    caption: str
+    target_idx: int
+    found_idx: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class EvalEvent:
+    """The metrics of one pass over the frozen validation set (`val/loss`, ...), and some of what was found."""
+
+    samples_seen: int
+    epoch: float
+    metrics: Mapping[str, float]
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckpointEvent:
+    """A checkpoint was written to `path` (a folder)."""
+
+    samples_seen: int
+    path: str
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class FaultEvent:
+    """Something went wrong inside training, such as a loss that is not finite; training stops behind it."""
+
+    samples_seen: int
+    message: str
+
+
+@dataclass(frozen=True)
+class EndEvent:
+    """The last event of a run that was not killed from outside."""
+
+    samples_seen: int
+    reason: StopReason
+
+
+Event = StepEvent | EvalEvent | CheckpointEvent | FaultEvent | EndEvent

@@ -1,0 +1,1 @@
+"""The model: two towers, one joint space, the contrastive loss."""

@@ -1,0 +1,54 @@
+"""Interactive figures as one HTML page each, which needs no network.
+
+    html = run_page("quickstart", curves)
+"""
+
+from clipexp.plots.static import COLOURS
+from clipexp.track.journal import Curves
+
+PANELS = (
+    ("Loss", ("train/loss", "val/loss")),
+    ("Recall@1", ("val/text_to_image_recall_at_1", "val/image_to_text_recall_at_1")),
+    ("Gradient norm", ("train/grad_norm",)),
+    ("Learning rate", ("train/lr",)),
+    ("Logit scale", ("train/logit_scale",)),
+    ("Samples a second", ("system/samples_per_s",)),
+)
+COLUMNS = 2
+
+
+def run_page(name: str, curves: Curves) -> str:
+    """All of a run's curves on a page that can be zoomed and hovered over; plotly's code is part of it."""
+    from plotly.graph_objects import Scatter
+    from plotly.subplots import make_subplots
+
+    rows = -(-len(PANELS) // COLUMNS)
+    figure = make_subplots(rows, COLUMNS, subplot_titles=[title for title, _ in PANELS])
+    for panel_idx, (_, prefixes) in enumerate(PANELS):
+        row, column = divmod(panel_idx, COLUMNS)
+        metrics = [metric for prefix in prefixes for metric in sorted(curves) if _belongs(metric, prefix)]
+        for line_idx, metric in enumerate(metrics):
+            series = curves[metric]
+            figure.add_trace(
+                Scatter(
+                    x=[point.samples_seen for point in series],
+                    y=[point.value for point in series],
+                    name=metric,
+                    mode="lines+markers" if len(series) <= 60 else "lines",
+                    line={"color": COLOURS[line_idx]},
+                    legend=f"legend{panel_idx + 1}" if panel_idx else "legend",
+                ),
+                row=row + 1,
+                col=column + 1,
+            )
+        figure.update_xaxes(title_text="samples seen", row=row + 1, col=column + 1)
+    for panel_idx in range(len(PANELS)):
+        row, column = divmod(panel_idx, COLUMNS)
+        place = {"x": 0.45 + column * 0.55, "xanchor": "right", "y": 1 - row / rows * 1.06, "yanchor": "top"}
+        figure.update_layout({f"legend{panel_idx + 1}" if panel_idx else "legend": place})
+    figure.update_layout(title=name, height=340 * rows, template="plotly_white")
+    return str(figure.to_html(include_plotlyjs=True, full_html=True, div_id="clipexp"))
+
+
+def _belongs(metric: str, prefix: str) -> bool:
+    return metric == prefix or metric.startswith(f"{prefix}_block_")

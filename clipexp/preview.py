@@ -1,0 +1,126 @@
+"""`clipexp check`: what a spec comes to, by arithmetic and by what earlier runs here took. No torch, no MLflow.
+
+    preview(load_spec("experiments/run1.yaml")).to_text()
+"""
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clipexp.data.manifest import manifest_for
+from clipexp.errors import StoreError
+from clipexp.spec import cost
+from clipexp.spec.load import ResolvedRun
+from clipexp.spec.run import RunSpec, budget_samples, num_steps, spec_hash
+from clipexp.track.mlflow_run import flatten
+from clipexp.track.summary import cost_key, samples_per_s
+
+# Where no store is there to count: what each source gives, and why one should think so.
+TEXT_TO_IMAGE_2M_PAIRS = 2_300_000  # 46 shards of about 50,000 pairs
+OPENMOJI_PAIRS = 3_700
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a spec comes to. `num_train_basis` says where the number of training pairs is from."""
+
+    resolved: ResolvedRun
+    spec_hash: str | None
+    store_problem: str | None
+    num_train: int
+    num_train_basis: str
+    rate: tuple[float, int] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of `clipexp check --json`."""
+        spec = self.resolved.spec
+        values = flatten(spec.model_dump(mode="json"))
+        return {
+            "name": spec.name,
+            "spec_hash": self.spec_hash,
+            "store_problem": self.store_problem,
+            "values": {path: {"value": value, "from": self.resolved.origin(path)} for path, value in values.items()},
+            "num_parameters": cost.num_parameters(spec),
+            "train_flops_per_sample": 3 * cost.forward_flops(spec),
+            "memory_bytes": cost.memory_bytes(spec),
+            "num_train_pairs": self.num_train,
+            "num_train_pairs_basis": self.num_train_basis,
+            "num_steps": num_steps(spec, self.num_train),
+            "budget_samples": budget_samples(spec, self.num_train),
+            "seconds": self.seconds,
+            "seconds_basis_runs": self.rate[1] if self.rate else 0,
+        }
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time by earlier runs of this cost on this device, if there are any."""
+        return budget_samples(self.resolved.spec, self.num_train) / self.rate[0] if self.rate else None
+
+    def to_text(self) -> str:
+        """What `clipexp check` prints."""
+        content = self.to_json()
+        lines = [f"{content['name']}: valid"]
+        if self.resolved.spec.hypothesis:
+            lines.append(f"  {self.resolved.spec.hypothesis}")
+        lines += ["", *_value_lines(content["values"]), ""]
+        samples, steps = content["budget_samples"], content["num_steps"]
+        time = f"{self.seconds:,.0f} s by {self.rate[1]} earlier run(s) here" if self.seconds and self.rate else None
+        facts = {
+            "spec hash": self.spec_hash or "not yet: the store's checksum is part of it",
+            "store": self.store_problem or "there",
+            "training pairs": f"{self.num_train:,} ({self.num_train_basis})",
+            "budget": f"{samples:,} samples, {samples / self.num_train:.3g} epochs, {steps:,} steps",
+            "parameters": f"{content['num_parameters'] / 1e6:.1f} M",
+            "compute": f"{content['train_flops_per_sample'] / 1e9:.3g} GFLOPs a training sample",
+            "memory": f"about {content['memory_bytes'] / 1e9:.2g} GB at batch {self.resolved.spec.train.batch_size:,}",
+            "time": time or "unknown: no earlier run of this cost on this device",
+        }
+        return "\n".join([*lines, *(f"{name:<15} {value}" for name, value in facts.items())])
+
+
+def preview(resolved: ResolvedRun) -> Preview:
+    """Look at a spec and at what lies on disk."""
+    spec = resolved.spec
+    identity, problem = None, None
+    num_train, basis = _assumed_pairs(spec)
+    try:
+        manifest = manifest_for(spec.data)
+    except StoreError as error:
+        problem = str(error)
+    else:
+        identity, num_train, basis = spec_hash(spec, manifest.checksum), manifest.num_train, "in the store"
+    return Preview(resolved, identity, problem, num_train, basis, samples_per_s(cost_key(spec), _device_name(spec)))
+
+
+def _assumed_pairs(spec: RunSpec) -> tuple[int, str]:
+    source, num_val = spec.data.source, spec.data.split.num_val
+    match source.kind:
+        case "scenes-v1":
+            return max(1, source.num_pairs - num_val), "assumed: num_pairs less num_val"
+        case "openmoji":
+            return OPENMOJI_PAIRS, "assumed: drawings that Unicode names"
+        case "webdataset":
+            return TEXT_TO_IMAGE_2M_PAIRS, "assumed: text-to-image-2M, 46 shards of about 50,000"
+
+
+def _value_lines(values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    shown = {path: str(entry["value"]) for path, entry in values.items() if path not in ("name", "hypothesis")}
+    path_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
+    return [
+        f"  {path:<{path_width}}  {value:<{value_width}}  {values[path]['from']}".rstrip()
+        for path, value in shown.items()
+    ]
+
+
+def _device_name(spec: RunSpec) -> str:
+    """The start of the device's name as summaries hold it, found without torch."""
+    if spec.train.device != "cpu":
+        for path in sorted(glob.glob("/proc/driver/nvidia/gpus/*/information")):
+            with open(path) as lines:
+                names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
+            if names:
+                return names[0]
+    from clipexp.track.processor import cpu_name
+
+    return cpu_name()

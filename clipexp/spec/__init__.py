@@ -1,0 +1,1 @@
+"""Specs: what a run is, before anything runs. No torch here."""

@@ -1,0 +1,301 @@
+"""The spec of one run: everything that decides its result, and a few things that don't.
+
+    RunSpec.model_validate({"name": "first", "data": {...}, "train": {...}})
+
+Specs are frozen. What follows from one is a function: `num_steps(spec, num_train_pairs)`, `spec_hash(spec, checksum)`.
+A field marked `Incidental` leaves the result as it is (names, paths, cadences, the device) and stays out of the hash.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+PresetName = Literal["seed", "tiny"]
+BYTE_PAIR_FLOOR = 258  # 256 bytes and the two marks for start and end of text
+CLIP_VOCAB_SIZE = 49_408  # Radford 2021, section 2.4, with the two marks
+
+
+class _Incidental:
+    """Marks a field that does not affect the result."""
+
+
+Incidental = _Incidental()
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]  # 200_000 and 2e5 alike
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Spec(BaseModel):
+    """The base of all specs: frozen, strict about types, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _refuse(key: str, message: str) -> PydanticCustomError:
+    """An error about `key`, a dotted path below the spec that raises it; the loader finds its line."""
+    return PydanticCustomError("inconsistent", "{message}", {"message": message, "key": key})
+
+
+class TowerSpec(Spec):
+    """One transformer."""
+
+    width: Annotated[Count, Field(description="Features a token.")]
+    layers: Annotated[Count, Field(description="Residual blocks.")]
+    heads: Annotated[Count, Field(description="Attention heads; width must be a multiple.")]
+    mlp_ratio: Annotated[float, Field(gt=0, description="Hidden width of the MLP over width.")] = 4.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.width % self.heads:
+            raise _refuse("heads", f"must divide width {self.width}, but is {self.heads}")
+        return self
+
+
+class ModelSpec(Spec):
+    """Two towers and their joint space."""
+
+    preset: Annotated[
+        PresetName | None, Incidental, Field(description="A named set of sizes that the other keys of `model` amend.")
+    ] = None
+    image_size_px: Annotated[Count, Field(description="Height and width of the pictures.")]
+    patch_size_px: Annotated[Count, Field(description="Height and width of a patch; divides image_size_px.")]
+    embed_dim: Annotated[Count, Field(description="Width of the joint space.")]
+    context_length: Annotated[
+        int, BeforeValidator(_whole), Field(ge=3, description="Tokens a caption, the marks of start and end included.")
+    ]
+    vision: Annotated[TowerSpec, Field(description="The image tower.")]
+    text: Annotated[TowerSpec, Field(description="The text tower.")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.image_size_px % self.patch_size_px:
+            raise _refuse(
+                "patch_size_px", f"must divide image_size_px {self.image_size_px}, but is {self.patch_size_px}"
+            )
+        return self
+
+
+class ScenesV1Source(Spec):
+    """Pictures composed from OpenMoji drawings, with captions that say what is where (first version, frozen)."""
+
+    kind: Literal["scenes-v1"]
+    num_pairs: Annotated[Count, Field(description="How many pairs to compose, validation included.")] = 42_000
+    seed: Annotated[int, Field(ge=0, description="Decides what every scene shows.")] = 0
+
+
+class OpenMojiSource(Spec):
+    """The OpenMoji drawings themselves, captioned with their names and aliases."""
+
+    kind: Literal["openmoji"]
+
+
+class WebDatasetSource(Spec):
+    """A folder of tars holding `KEY.jpg` beside `KEY.json`, as text-to-image-2M has them; set `data.path`."""
+
+    kind: Literal["webdataset"]
+    caption_key: Annotated[str, Field(description="The key of the JSON that holds the caption.")] = "prompt"
+
+
+SourceSpec = Annotated[ScenesV1Source | OpenMojiSource | WebDatasetSource, Field(discriminator="kind")]
+
+
+class ClipTokenizerSpec(Spec):
+    """CLIP's own byte-pair encoding, 49,408 entries."""
+
+    kind: Literal["clip"]
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the token embedding."""
+        return CLIP_VOCAB_SIZE
+
+
+class TrainedTokenizerSpec(Spec):
+    """A byte-pair encoding trained on the training captions."""
+
+    kind: Literal["trained"]
+    vocab_size: Annotated[
+        int,
+        BeforeValidator(_whole),
+        Field(ge=BYTE_PAIR_FLOOR, le=65_536, description="Rows of the token embedding; the most entries it may learn."),
+    ] = 2048
+
+
+TokenizerSpec = Annotated[ClipTokenizerSpec | TrainedTokenizerSpec, Field(discriminator="kind")]
+
+
+class SplitSpec(Spec):
+    """How the frozen validation set is taken out."""
+
+    num_val: Annotated[Count, Field(description="Validation pairs; no more than a fifth of the set is taken.")] = 1024
+    seed: Annotated[int, Field(ge=0, description="Decides which pairs validate.")] = 0
+
+
+class DataSpec(Spec):
+    """Where pairs come from and how they are fed."""
+
+    source: Annotated[SourceSpec, Field(description="Where pairs come from.")]
+    path: Annotated[str | None, Incidental, Field(description="Folder of the source's own files (webdataset).")] = None
+    store: Annotated[str, Incidental, Field(description="Folder of the prepared set.")]
+    image_size_px: Annotated[Count, Field(description="Height and width of the stored pictures; the model's own.")]
+    encoding: Annotated[
+        Literal["raw", "jpeg"], Field(description="Stored pictures: uint8 as they are, or JPEG at quality 95.")
+    ] = "raw"
+    tokenizer: Annotated[TokenizerSpec, Field(description="How captions become tokens.")]
+    split: Annotated[SplitSpec, Field(description="How the validation set is taken out.")] = SplitSpec()
+    captions: Annotated[
+        Literal["first", "sample"], Field(description="With several captions a picture: the first, or one at random.")
+    ] = "first"
+    shuffle: Annotated[
+        Literal["full", "none"], Field(description="A new permutation of the whole set each epoch, or its own order.")
+    ] = "full"
+    augment: Annotated[
+        Literal["none", "random_resized_crop"],
+        Field(description="Crop 50 to 100% of the area and scale back; no flip, since captions say left and right."),
+    ] = "none"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source.kind == "webdataset" and self.path is None:
+            raise _refuse("path", "is needed by source webdataset: the folder that holds the tars")
+        return self
+
+
+class LossSpec(Spec):
+    """What is minimised."""
+
+    kind: Annotated[Literal["info_nce"], Field(description="Symmetric InfoNCE.")] = "info_nce"
+
+
+class OptimSpec(Spec):
+    """How weights are updated."""
+
+    kind: Annotated[Literal["adamw"], Field(description="AdamW.")] = "adamw"
+    max_lr: Annotated[float, Field(gt=0, description="The learning rate's peak.")]
+    weight_decay: Annotated[
+        float, Field(ge=0, description="Decoupled decay of matrices; gains, biases and embeddings have none.")
+    ] = 0.2
+    beta1: Annotated[float, Field(ge=0, lt=1, description="Decay of the gradient's mean.")] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1, description="Decay of the squared gradient's mean.")] = 0.98
+    eps: Annotated[float, Field(gt=0, description="Added to the denominator.")] = 1e-6
+    grad_clip_norm: Annotated[
+        float | None, Field(gt=0, description="The gradient is scaled down to this norm; null: never.")
+    ] = 1.0
+
+
+class ScheduleSpec(Spec):
+    """How the learning rate moves over the budget."""
+
+    warmup_frac: Annotated[Fraction, Field(description="Share of the budget in which it rises linearly from 0.")] = 0.02
+    decay: Annotated[Literal["cosine", "linear", "constant"], Field(description="Its way down after that.")] = "cosine"
+    min_lr_frac: Annotated[Fraction, Field(description="Where it ends, as a share of max_lr.")] = 0.1
+
+
+class BudgetSpec(Spec):
+    """How much training: in epochs (fractions allowed) or in samples, one of the two."""
+
+    epochs: Annotated[float | None, Field(gt=0, description="Passes over the training pairs.")] = None
+    samples: Annotated[Count | None, Field(description="Pairs seen, repeats counted.")] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.epochs is None) == (self.samples is None):
+            raise PydanticCustomError("inconsistent", "takes exactly one of epochs and samples", {})
+        return self
+
+
+class TrainSpec(Spec):
+    """The loop."""
+
+    batch_size: Annotated[
+        int, BeforeValidator(_whole), Field(ge=2, description="Pairs a step; each is told from the others.")
+    ]
+    budget: Annotated[BudgetSpec, Field(description="How much training.")]
+    precision: Annotated[
+        Literal["fp32", "bf16"], Field(description="Arithmetic of the towers; weights and the loss stay fp32.")
+    ] = "fp32"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], Incidental, Field(description="auto: cuda where there is one.")
+    ] = "auto"
+    log_every_samples: Annotated[Count, Incidental, Field(description="Training metrics are means over this many.")] = (
+        10_240
+    )
+    eval_every_samples: Annotated[Count, Incidental, Field(description="Between two validations.")] = 102_400
+    checkpoint_every_samples: Annotated[Count, Incidental, Field(description="Between two checkpoints.")] = 102_400
+    keep_last: Annotated[int, Incidental, Field(ge=1, description="How many of the newest checkpoints stay.")] = 1
+    keep_best: Annotated[bool, Incidental, Field(description="Whether the best by validation loss stays too.")] = True
+
+
+class EvalsSpec(Spec):
+    """The frozen validation."""
+
+    num_pairs: Annotated[
+        Count, Field(description="Pairs used, in blocks of 1,024 where there are that many; the first of the set.")
+    ] = 1024
+    num_examples: Annotated[
+        int, Incidental, Field(ge=0, description="Captions kept with the five pictures that they found.")
+    ] = 8
+
+
+class RunSpec(Spec):
+    """One experiment."""
+
+    name: Annotated[str, Incidental, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="What to call it.")]
+    hypothesis: Annotated[str, Incidental, Field(description="What is expected, and why.")] = ""
+    seed: Annotated[int, Field(ge=0, description="Decides initial weights, order of the data and augmentation.")] = 0
+    data: Annotated[DataSpec, Field(description="Where pairs come from and how they are fed.")]
+    model: Annotated[ModelSpec, Field(description="Sizes of the model.")]
+    loss: Annotated[LossSpec, Field(description="What is minimised.")] = LossSpec()
+    optim: Annotated[OptimSpec, Field(description="How weights are updated.")]
+    schedule: Annotated[ScheduleSpec, Field(description="How the learning rate moves.")] = ScheduleSpec()
+    train: Annotated[TrainSpec, Field(description="The loop.")]
+    evals: Annotated[EvalsSpec, Field(description="The frozen validation.")] = EvalsSpec()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if message := size_mismatch(self.data, self.model):
+            raise _refuse("data.image_size_px", message)
+        return self
+
+
+def size_mismatch(data: DataSpec, model: ModelSpec) -> str | None:
+    """What is wrong between the stored pictures' size and the model's, if anything."""
+    if data.image_size_px == model.image_size_px:
+        return None
+    return f"is {data.image_size_px}, but model.image_size_px is {model.image_size_px}: make them equal"
+
+
+def budget_samples(spec: RunSpec, num_train_pairs: int) -> int:
+    """Pairs that the budget pays for: given, or epochs x pairs rounded."""
+    if spec.train.budget.samples is not None:
+        return spec.train.budget.samples
+    return round((spec.train.budget.epochs or 0) * num_train_pairs)
+
+
+def num_steps(spec: RunSpec, num_train_pairs: int) -> int:
+    """Optimizer steps: as many whole batches as the budget pays for, and one at least."""
+    return max(1, budget_samples(spec, num_train_pairs) // spec.train.batch_size)
+
+
+def result_fields(spec: Spec) -> dict[str, Any]:
+    """What of a spec affects the result, as plain nested data; `Incidental` fields are left out."""
+    kept: dict[str, Any] = {}
+    for name, field in type(spec).model_fields.items():
+        if Incidental not in field.metadata:
+            value = getattr(spec, name)
+            kept[name] = result_fields(value) if isinstance(value, Spec) else value
+    return kept
+
+
+def spec_hash(spec: RunSpec, store_checksum: str) -> str:
+    """The run's identity: 12 hex digits over all that affects the result, the prepared set's checksum included."""
+    content = json.dumps({"spec": result_fields(spec), "store": store_checksum}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

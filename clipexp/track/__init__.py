@@ -1,0 +1,1 @@
+"""Tracking: the journal on disk, MLflow, and the read side that listings and reports use. No torch here."""

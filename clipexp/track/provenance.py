@@ -1,0 +1,39 @@
+"""Where a result came from: the code's commit and what was changed in it, and the versions of what it ran on."""
+
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("clipexp", "torch", "numpy", "mlflow", "mlflow-skinny", "tokenizers", "pyarrow", "safetensors")
+
+
+@dataclass(frozen=True)
+class Git:
+    """The working tree's commit, and its difference from it; empty outside a checkout."""
+
+    commit: str
+    diff: str
+
+
+def git_state() -> Git:
+    """The state of the checkout that the working directory lies in."""
+    return Git(_git("rev-parse", "HEAD").strip(), _git("diff", "HEAD"))
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    except OSError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def versions() -> dict[str, str]:
+    """The version of each installed package that matters for a result."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,156 @@
+"""The read side: runs as frozen records, found by id, by the start of an id, or by name.
+
+    record = read_run(client, find_run(client, "quickstart"))
+    record.curves["val/loss"][-1].value
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clipexp.errors import TrackingError
+from clipexp.track.home import EXPERIMENT, home
+from clipexp.track.journal import Curves, Point, points
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+TAG = "clipexp."
+NOTES_TAG = f"{TAG}notes"
+SPEC_HASH_TAG = f"{TAG}spec_hash"
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a person wrote about a run, and when (ISO 8601, UTC)."""
+
+    time: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it was recorded. `final` holds each metric's last value, `curves` all of them where they were read."""
+
+    run_id: str
+    name: str
+    spec_hash: str
+    status: str
+    seed: int
+    git: Mapping[str, str]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    curves: Curves
+    final: Mapping[str, float]
+    started_ms: int
+    duration_s: float | None
+    study: str | None = None
+    trial: int | None = None
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """People's notes, oldest first."""
+        return tuple(Note(**note) for note in json.loads(self.tags.get(NOTES_TAG, "[]")))
+
+    def listing(self) -> dict[str, Any]:
+        """The object of `clipexp runs --json`."""
+        return {
+            "run_id": self.run_id,
+            "name": self.name,
+            "spec_hash": self.spec_hash,
+            "status": self.status,
+            "params": dict(self.params),
+            "metrics": dict(self.final),
+        }
+
+
+def list_runs(client: "MlflowClient") -> list[RunRecord]:
+    """All runs, newest first, without curves."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return []
+    found: list[RunRecord] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=PAGE, page_token=token
+        )
+        found += [_record(run, {}) for run in page]
+        if not (token := page.token):
+            return found
+
+
+def find_run(client: "MlflowClient", reference: str) -> str:
+    """The id of the run that is meant: by id, by its first characters, or the newest of that name or spec hash.
+
+    Raises:
+        TrackingError: there is none, or more than one begins so.
+    """
+    runs = list_runs(client)
+    by_id = [run for run in runs if run.run_id.startswith(reference)]
+    if len(by_id) == 1:
+        return by_id[0].run_id
+    named = [run for run in runs if reference in (run.name, run.spec_hash)]
+    if named:
+        return named[0].run_id
+    if by_id:
+        raise TrackingError(f"{len(by_id)} runs begin with {reference}; give more of the id")
+    known = ", ".join(dict.fromkeys(run.name for run in runs[:20])) or "none yet"
+    raise TrackingError(f"there is no run {reference}; runs here: {known} (see `clipexp runs`)")
+
+
+def read_run(client: "MlflowClient", run_id: str) -> RunRecord:
+    """A run with its curves: from the journal where it lies here, else from MLflow."""
+    run = client.get_run(run_id)
+    return _record(run, points(home().journals / run_id) or _curves_from_mlflow(client, run))
+
+
+def add_note(client: "MlflowClient", run_id: str, note: Note) -> None:
+    """Keep a person's note with a run. Raises TrackingError if the run's notes would be longer than MLflow takes."""
+    notes = [*_record(client.get_run(run_id), {}).notes, note]
+    content = json.dumps([vars(n) for n in notes], ensure_ascii=False)
+    limit = 8000
+    if len(content) > limit:
+        raise TrackingError(f"the notes of one run may take {limit:,} characters, these take {len(content):,}; shorten it")
+    client.set_tag(run_id, NOTES_TAG, content)
+
+
+def _record(run: "Run", curves: Curves) -> RunRecord:
+    info, tags = run.info, dict(run.data.tags)
+    final = {name: series[-1].value for name, series in curves.items()} or dict(run.data.metrics)
+    ended = info.end_time
+    return RunRecord(
+        run_id=info.run_id,
+        name=info.run_name or info.run_id,
+        spec_hash=tags.get(SPEC_HASH_TAG, ""),
+        status=info.status,
+        seed=int(run.data.params.get("seed", 0)),
+        git={key: tags[f"{TAG}git_{key}"] for key in ("commit", "dirty") if f"{TAG}git_{key}" in tags},
+        params=dict(run.data.params),
+        tags=tags,
+        curves=curves,
+        final=dict(sorted(final.items())),
+        started_ms=info.start_time,
+        duration_s=(ended - info.start_time) / 1000 if ended else None,
+    )
+
+
+def _curves_from_mlflow(client: "MlflowClient", run: "Run") -> dict[str, tuple[Point, ...]]:
+    """Curves without a journal; epochs follow from the number of training pairs. A point logged twice counts once."""
+    num_train = float(run.data.tags.get(f"{TAG}num_train_pairs", "nan"))
+    curves = {}
+    for name in run.data.metrics:
+        by_step = {p.step: p for p in client.get_metric_history(run.info.run_id, name)}
+        curves[name] = tuple(
+            Point(step, step / num_train, by_step[step].value, by_step[step].timestamp) for step in sorted(by_step)
+        )
+    return curves
+
+
+def headline_metrics(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """The validation losses that some of these runs have: `val/loss`, or `val/loss_block_N` of a smaller set."""
+    names = {name for record in records for name in record.final if name.startswith("val/loss")}
+    return tuple(sorted(names))
