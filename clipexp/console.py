@@ -1,8 +1,8 @@
 """What a person sees while something runs: progress on a terminal, a few plain lines elsewhere.
 
-    with RunConsole(spec, total_samples, log_file) as console:
-        for event in events:
-            console.show(event)
+with RunConsole(spec, total_samples, log_file) as console:
+    for event in events:
+        console.show(event)
 """
 
 import time

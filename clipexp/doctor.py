@@ -1,7 +1,7 @@
 """`clipexp doctor`: what this machine has, what is missing, and how to get it.
 
-    for finding in diagnose():
-        print(finding.line())
+for finding in diagnose():
+    print(finding.line())
 """
 
 import dataclasses
@@ -177,5 +177,3 @@ def _tracking() -> Iterator[Finding]:
         yield Finding("tracking", "missing", str(error))
         return
     yield Finding("tracking", "ok", f"{uri} answers")
-
-

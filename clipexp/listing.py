@@ -1,6 +1,6 @@
 """Runs as a table, for people who think in DataFrames.
 
-    clipexp.runs()[["name", "status", "metrics.val/loss"]]
+clipexp.runs()[["name", "status", "metrics.val/loss"]]
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """`clipexp check`: what a spec comes to, by arithmetic and by what earlier runs here took. No torch, no MLflow.
 
-    preview(load_spec("experiments/run1.yaml")).to_text()
+preview(load_spec("experiments/run1.yaml")).to_text()
 """
 
 import glob

@@ -21,7 +21,9 @@ def run_on_console(resolved: ResolvedRun, tracking: str | None) -> int:
     if execution.is_finished:
         title = f"{spec.name} is finished already (run {run_id[:8]}, spec {execution.spec_hash})"
         hint = "another seed gives a replicate: --set seed=1"
-        show_panel(console, [*end_lines(title, result_rows(execution.record()), next_commands(run_id)), f"    # {hint}"])
+        show_panel(
+            console, [*end_lines(title, result_rows(execution.record()), next_commands(run_id)), f"    # {hint}"]
+        )
         return 0
     reason = ""
     log_file = execution.journal_folder / CONSOLE_FILE

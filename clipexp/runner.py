@@ -173,7 +173,7 @@ class Execution:
             self.lock.release()
 
     def _deliver(self, action: Callable[[], None]) -> None:
-        """Hand something to MLflow; where that fails the run's result stands, and `undelivered` says what is missing."""
+        """Hand something to MLflow; where that fails the result stands, and `undelivered` says what is missing."""
         try:
             action()
         except Exception as error:  # noqa: BLE001 (MLflow raises many kinds; each is kept and shown)

@@ -2,8 +2,8 @@
 
     torchvision = import_torchvision()
 
-The torchvision on PyPI is built for CUDA. Beside a CPU build of torch its import stops at `operator torchvision::nms does
-not exist`, and so does that of timm and open_clip, which import it. Once the two operators' schemas are defined,
+The torchvision on PyPI is built for CUDA. Beside a CPU build of torch its import stops at `operator torchvision::nms
+does not exist`, and so does that of timm and open_clip, which import it. Once the two operators' schemas are defined,
 everything but those operators and its own JPEG decoder works.
 """
 
@@ -11,6 +11,7 @@ import functools
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 MISSING_OPERATOR = "torchvision::nms"
 SCHEMAS = (
@@ -43,7 +44,7 @@ def import_torchvision() -> ModuleType:
 def _define_schemas() -> object:
     from torch.library import Library
 
-    library = Library("torchvision", "FRAGMENT")
+    library: Any = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in SCHEMAS:
         library.define(schema)
     return library

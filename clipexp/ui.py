@@ -1,6 +1,6 @@
 """`clipexp ui`: MLflow's UI on loopback, over the working directory's runs, at the page that shows them.
 
-    serve(port=None, open_browser=False)
+serve(port=None, open_browser=False)
 """
 
 import os
@@ -90,7 +90,7 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", port: int) -> None:
         if server.poll() is not None:
             break
         try:
-            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2).close()  # noqa: S310 (loopback)
+            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2).close()
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
             continue

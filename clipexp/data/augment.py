@@ -1,6 +1,6 @@
 """Augmentation on the device, in batch, a function of (seed, position) alone.
 
-    augment(pixels, "random_resized_crop", seed=0, position=51_200)
+augment(pixels, "random_resized_crop", seed=0, position=51_200)
 """
 
 from typing import Literal

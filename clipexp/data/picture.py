@@ -1,6 +1,6 @@
 """Pictures from files and back: decode to square RGB pixels, encode as JPEG.
 
-    decode_square(path.read_bytes(), 224)  # uint8 (224, 224, 3)
+decode_square(path.read_bytes(), 224)  # uint8 (224, 224, 3)
 """
 
 import io
@@ -31,7 +31,7 @@ def decode_square(encoded: bytes, size_px: int) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
-            image = Image.open(io.BytesIO(encoded))
+            image: Image.Image = Image.open(io.BytesIO(encoded))
         if image.width * image.height > MAX_PIXELS:
             raise UnreadablePictureError("picture above 100 megapixels")
         image.draft("RGB", (2 * size_px, 2 * size_px))  # JPEG: decode at a reduced scale where that is enough

@@ -89,7 +89,9 @@ def _prepare_pictures(spec: DataSpec, folder: Path, report: Report) -> None:
         partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
         partial.mkdir()
     except OSError as error:
-        raise StoreError(f"can't write to {folder.parent} ({error.strerror}); set data.store to another folder") from error
+        raise StoreError(
+            f"can't write to {folder.parent} ({error.strerror}); set data.store to another folder"
+        ) from error
     try:
         results = _read_parts(source, parts, spec.image_size_px, partial, report)
         manifest = _pack(spec, source, results, partial, report)
@@ -143,22 +145,19 @@ def _pixels(pair: Pair, size_px: int) -> Pixels:
 
 
 def _pack(spec: DataSpec, source: Source, results: Sequence[_PartResult], partial: Path, report: Report) -> Manifest:
-    keys = [key for result in results for key in result.keys]
-    captions = [row for result in results for row in result.captions]
-    split = split_pairs(
-        [row for result in results for row in result.group_keys], spec.split.num_val, spec.split.seed
-    )
+    rows = _Rows(results, spec.image_size_px)
+    split = split_pairs([row for result in results for row in result.group_keys], spec.split.num_val, spec.split.seed)
     drops = [drop for result in results for drop in result.drops]
     if not split.train_idx or not split.val_idx:
         reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(d.reason for d in drops).items()) or "none"
         raise SourceError(
-            f"the source {spec.source.kind} gives {len(keys)} pairs (dropped: {reasons}), too few to train and validate;"
-            " see that data.path and data.source.caption_key are right"
+            f"the source {spec.source.kind} gives {len(rows.keys)} pairs (dropped: {reasons}), too few to train and"
+            " validate; see that data.path and data.source.caption_key are right"
         )
-    rows = _RowReader(results, spec.image_size_px)
     shards: list[Shard] = []
-    for side, idx in (("train", split.train_idx), ("val", split.val_idx)):
-        shards += _write_side(spec, side, idx, rows, keys, captions, partial)
+    idx_by_side: dict[Side, tuple[int, ...]] = {"train": split.train_idx, "val": split.val_idx}
+    for side, idx in idx_by_side.items():
+        shards += _write_side(spec, side, idx, rows, partial)
         report("packing", len(shards), len(shards))
     return _manifest(spec, source, split, drops, tuple(shards))
 
@@ -192,10 +191,12 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-class _RowReader:
-    """The pixels of all parts, by row number over all of them."""
+class _Rows:
+    """What all parts read, by row number over all of them; the pixels stay on disk."""
 
     def __init__(self, results: Sequence[_PartResult], size_px: int) -> None:
+        self.keys = [key for result in results for key in result.keys]
+        self.captions = [row for result in results for row in result.captions]
         shape = (size_px, size_px, 3)
         self._maps = [
             np.memmap(r.pixels_file, np.uint8, "r", shape=(len(r.keys), *shape)) if r.keys else np.empty((0, *shape))
@@ -203,20 +204,13 @@ class _RowReader:
         ]
         self._starts = np.cumsum([0, *(len(r.keys) for r in results)])
 
-    def __getitem__(self, row: int) -> Pixels:
+    def pixels(self, row: int) -> Pixels:
+        """uint8 (size, size, 3)."""
         part = int(np.searchsorted(self._starts, row, side="right")) - 1
         return np.asarray(self._maps[part][row - self._starts[part]])
 
 
-def _write_side(  # noqa: PLR0913 (a private step of `_pack`, with what that has in hand)
-    spec: DataSpec,
-    side: Side,
-    idx: Sequence[int],
-    rows: _RowReader,
-    keys: Sequence[str],
-    captions: Sequence[tuple[str, ...]],
-    partial: Path,
-) -> Iterator[Shard]:
+def _write_side(spec: DataSpec, side: Side, idx: Sequence[int], rows: _Rows, partial: Path) -> Iterator[Shard]:
     import pyarrow as pa
 
     row_bytes = spec.image_size_px**2 * 3
@@ -224,17 +218,17 @@ def _write_side(  # noqa: PLR0913 (a private step of `_pack`, with what that has
     for number, start in enumerate(range(0, len(idx), rows_a_shard)):
         chosen = idx[start : start + rows_a_shard]
         if spec.encoding == "raw":
-            pixels = np.stack([rows[row] for row in chosen])
+            pixels = np.stack([rows.pixels(row) for row in chosen])
             images = pa.FixedSizeBinaryArray.from_buffers(
                 pa.binary(row_bytes), len(chosen), [None, pa.py_buffer(pixels)]
             )
         else:
-            images = pa.array([encode_jpeg(rows[row]) for row in chosen], pa.large_binary())
+            images = pa.array([encode_jpeg(rows.pixels(row)) for row in chosen], pa.large_binary())
         batch = pa.record_batch(
             {
-                "key": pa.array([keys[row] for row in chosen]),
+                "key": pa.array([rows.keys[row] for row in chosen]),
                 "image": images,
-                "captions": pa.array([list(captions[row]) for row in chosen], pa.list_(pa.string())),
+                "captions": pa.array([list(rows.captions[row]) for row in chosen], pa.list_(pa.string())),
             }
         )
         path = partial / f"{side}-{number:05d}.arrow"

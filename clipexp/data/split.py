@@ -15,7 +15,7 @@ MAX_VAL_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers: `train_idx` in the source's order, `val_idx` in a fixed shuffled order, `left_out_idx` in neither."""
+    """Row numbers: `train_idx` in the source's order, `val_idx` in a fixed shuffled order, `left_out_idx`."""
 
     train_idx: tuple[int, ...]
     val_idx: tuple[int, ...]

@@ -1,8 +1,8 @@
 """A prepared set, read: Arrow shards by memory map, tokens beside them.
 
-    store = Store(Path("data/scenes-v1"))
-    table = store.table("train", tokenizer_spec, context_length=32)
-    table.pixels(np.array([5, 0, 17]))  # uint8 (3, 48, 48, 3)
+store = Store(Path("data/scenes-v1"))
+table = store.table("train", tokenizer_spec, context_length=32)
+table.pixels(np.array([5, 0, 17]))  # uint8 (3, 48, 48, 3)
 """
 
 import hashlib

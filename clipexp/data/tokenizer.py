@@ -117,7 +117,7 @@ class Tokenizer:
         encodings = self._fast.encode_batch([clean(caption) for caption in captions], add_special_tokens=False)
         for row, encoding in zip(tokens, encodings, strict=True):
             ids = encoding.ids[: self.context_length - 2]
-            row[: len(ids) + 2] = [start, *ids, end]
+            row[: len(ids) + 2] = np.array([start, *ids, end])
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -127,7 +127,7 @@ class Tokenizer:
 
 
 def clean(caption: str) -> str:
-    """Mend broken encodings and HTML entities and fold white space, as CLIP's tokenizer does; marks become plain text."""
+    """Mend broken encodings and HTML entities and fold white space, as CLIP does; a mark becomes a space."""
     import ftfy
 
     caption = html.unescape(html.unescape(ftfy.fix_text(caption)))

@@ -1,6 +1,6 @@
 """Retrieval metrics, computed from a similarity matrix alone.
 
-    recall_at_k(ranks(torch.eye(3)), k=1)  # 1.0
+recall_at_k(ranks(torch.eye(3)), k=1)  # 1.0
 """
 
 import torch

@@ -4,8 +4,8 @@
     metrics, examples = validation.run(model)
 
 The loss is symmetric InfoNCE within blocks of 1,024 pairs, so that runs of any batch size compare: chance is
-ln(1024) = 6.93. Where the set has fewer pairs the block is smaller, and its size is part of the metric's name. Recall is
-over all pairs used.
+ln(1024) = 6.93. Where the set has fewer pairs the block is smaller, and its size is part of the metric's name.
+Recall is over all pairs used.
 """
 
 import math
@@ -59,7 +59,7 @@ class FrozenValidation:
     def run(self, model: CLIP) -> tuple[dict[str, float], tuple[Example, ...]]:
         """Metrics by their names in MLflow, and what some captions found."""
         image_emb, text_emb = self._embed(model)
-        blocks = zip(image_emb.split(self.block_size), text_emb.split(self.block_size), strict=True)
+        blocks = zip(torch.split(image_emb, self.block_size), torch.split(text_emb, self.block_size), strict=True)
         losses = [info_nce(images, texts, model.logit_scale).item() for images, texts in blocks]
         similarity = text_emb @ image_emb.mT  # (captions, pictures)
         metrics = {

@@ -1,7 +1,7 @@
 """CLIP: two towers and a learnable temperature (Radford 2021, fig. 3).
 
-    model = CLIP(spec.model, vocab_size=49408)
-    image_emb, text_emb = model(pixels, tokens)
+model = CLIP(spec.model, vocab_size=49408)
+image_emb, text_emb = model(pixels, tokens)
 """
 
 import math

@@ -1,6 +1,6 @@
 """The contrastive loss (van den Oord 2018; Radford 2021, fig. 3).
 
-    info_nce(image_emb, text_emb, logit_scale)  # a scalar; ln(batch) at chance
+info_nce(image_emb, text_emb, logit_scale)  # a scalar; ln(batch) at chance
 """
 
 import torch

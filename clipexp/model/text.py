@@ -1,6 +1,6 @@
 """The text tower: a causal transformer read out at the end-of-text token (Radford 2021, section 2.4).
 
-    TextTransformer(spec.model, vocab_size=49408)(tokens)  # int64 (batch, context_length) -> (batch, embed_dim)
+TextTransformer(spec.model, vocab_size=49408)(tokens)  # int64 (batch, context_length) -> (batch, embed_dim)
 """
 
 import torch
@@ -40,4 +40,5 @@ class TextTransformer(nn.Module):
         x = self.token_embed(tokens) + self.pos_embed[: tokens.shape[1]]  # (batch, context_length, width)
         x = self.transformer(x)
         x = x[torch.arange(x.shape[0], device=x.device), tokens.argmax(dim=-1)]  # (batch, width)
-        return self.proj(self.ln_final(x))
+        text_emb: Tensor = self.proj(self.ln_final(x))
+        return text_emb

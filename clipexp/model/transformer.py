@@ -1,6 +1,6 @@
 """The transformer that both towers share: pre-norm residual blocks (Vaswani 2017, Radford 2021).
 
-    Transformer(width=512, num_layers=6, num_heads=8, causal=True)(x)  # (batch, tokens, width) -> the same
+Transformer(width=512, num_layers=6, num_heads=8, causal=True)(x)  # (batch, tokens, width) -> the same
 """
 
 import math
@@ -52,7 +52,8 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(batch, tokens, 3, self.num_heads, width // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, tokens, head_dim)
         out = attention(q, k, v, causal=self.causal)
-        return self.proj(out.transpose(1, 2).reshape(batch, tokens, width))
+        mixed: Tensor = self.proj(out.transpose(1, 2).reshape(batch, tokens, width))
+        return mixed
 
 
 class Block(nn.Module):
@@ -70,17 +71,19 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (batch, tokens, width) -> (batch, tokens, width)."""
         x = x + self.attn(self.ln_1(x))
-        return x + self.proj(F.gelu(self.fc(self.ln_2(x))))
+        out: Tensor = x + self.proj(F.gelu(self.fc(self.ln_2(x))))
+        return out
 
 
 class Transformer(nn.Module):
-    """A stack of blocks, initialised as CLIP's (Radford 2021, section 2.5): depth-scaled normal weights, zero biases."""
+    """A stack of blocks with CLIP's initial weights (Radford 2021, released code), scaled by width and depth."""
 
     def __init__(self, width: int, num_layers: int, num_heads: int, mlp_ratio: float = 4.0, *, causal: bool) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, causal=causal) for _ in range(num_layers))
+        blocks = [Block(width, num_heads, mlp_ratio, causal=causal) for _ in range(num_layers)]
+        self.blocks = nn.ModuleList(blocks)
         residual_std = width**-0.5 * (2 * num_layers) ** -0.5
-        for block in self.blocks:
+        for block in blocks:
             nn.init.normal_(block.attn.qkv.weight, std=width**-0.5)
             nn.init.normal_(block.attn.proj.weight, std=residual_std)
             nn.init.normal_(block.fc.weight, std=(2 * width) ** -0.5)

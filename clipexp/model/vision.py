@@ -1,6 +1,6 @@
 """The image tower: a Vision Transformer read out at its class token (Dosovitskiy 2021; Radford 2021).
 
-    VisionTransformer(spec.model)(pixels)  # uint8 (batch, 3, height, width) -> (batch, embed_dim)
+VisionTransformer(spec.model)(pixels)  # uint8 (batch, 3, height, width) -> (batch, embed_dim)
 """
 
 import torch
@@ -50,4 +50,5 @@ class VisionTransformer(nn.Module):
         x = self.patch_embed(x).flatten(2).mT  # (batch, patches, width)
         x = torch.cat([self.class_embed.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)  # (batch, tokens, width)
         x = self.transformer(self.ln_pre(x + self.pos_embed))
-        return self.proj(self.ln_post(x[:, 0]))
+        image_emb: Tensor = self.proj(self.ln_post(x[:, 0]))
+        return image_emb

@@ -1,6 +1,6 @@
 """A run's figures and examples as MLflow artifacts, and back.
 
-    log_plots(client, run_id, "quickstart", curves)
+log_plots(client, run_id, "quickstart", curves)
 """
 
 import dataclasses

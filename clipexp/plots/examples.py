@@ -1,7 +1,7 @@
 """Captions with the pictures that they found: kept as one small sheet of pictures, drawn as a figure.
 
-    sheet = pack_pictures(pixels_by_row)           # kept with the run
-    png = examples_figure(examples, rows, sheet)   # drawn for a report
+sheet = pack_pictures(pixels_by_row)           # kept with the run
+png = examples_figure(examples, rows, sheet)   # drawn for a report
 """
 
 import io

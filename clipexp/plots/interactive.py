@@ -1,6 +1,6 @@
 """Interactive figures as one HTML page each, which needs no network.
 
-    html = run_page("quickstart", curves)
+html = run_page("quickstart", curves)
 """
 
 from clipexp.plots.static import COLOURS
@@ -15,6 +15,7 @@ PANELS = (
     ("Samples a second", ("system/samples_per_s",)),
 )
 COLUMNS = 2
+RECALL_PANEL = 1  # its curves rise to the top right, so its legend stands below
 
 
 def run_page(name: str, curves: Curves) -> str:
@@ -36,18 +37,30 @@ def run_page(name: str, curves: Curves) -> str:
                     name=metric,
                     mode="lines+markers" if len(series) <= 60 else "lines",
                     line={"color": COLOURS[line_idx]},
-                    legend=f"legend{panel_idx + 1}" if panel_idx else "legend",
+                    legend=_legend(panel_idx),
+                    showlegend=len(metrics) > 1,
                 ),
                 row=row + 1,
                 col=column + 1,
             )
         figure.update_xaxes(title_text="samples seen", row=row + 1, col=column + 1)
-    for panel_idx in range(len(PANELS)):
-        row, column = divmod(panel_idx, COLUMNS)
-        place = {"x": 0.45 + column * 0.55, "xanchor": "right", "y": 1 - row / rows * 1.06, "yanchor": "top"}
-        figure.update_layout({f"legend{panel_idx + 1}" if panel_idx else "legend": place})
-    figure.update_layout(title=name, height=340 * rows, template="plotly_white")
+        axes = figure.get_subplot(row + 1, column + 1)
+        rises = panel_idx == RECALL_PANEL
+        place = {
+            "x": axes.xaxis.domain[1],
+            "xanchor": "right",
+            "y": axes.yaxis.domain[0 if rises else 1],
+            "yanchor": "bottom" if rises else "top",
+            "bgcolor": "rgba(255,255,255,0.7)",
+        }
+        figure.update_layout({_legend(panel_idx): place})
+    title = {"text": name, "x": 0.02, "y": 0.985}
+    figure.update_layout(title=title, height=330 * rows, template="plotly_white", margin={"t": 80, "r": 40})
     return str(figure.to_html(include_plotlyjs=True, full_html=True, div_id="clipexp"))
+
+
+def _legend(panel_idx: int) -> str:
+    return f"legend{panel_idx + 1}" if panel_idx else "legend"
 
 
 def _belongs(metric: str, prefix: str) -> bool:

@@ -67,13 +67,12 @@ def comparison_figure(curves_by_run: Mapping[str, Curves], loss_metrics: Sequenc
     def draw(figure: "Figure") -> None:
         panels = figure.subplots(1, len(loss_metrics) + 1, squeeze=False)[0]
         for run_idx, (name, curves) in enumerate(curves_by_run.items()):
-            look = {"marker": MARKERS[run_idx % len(MARKERS)], "by_epoch": False}
-            colour = COLOURS[run_idx % len(COLOURS)]
+            marker, colour = MARKERS[run_idx % len(MARKERS)], COLOURS[run_idx % len(COLOURS)]
             for panel, metric in zip(panels, loss_metrics, strict=False):
                 if metric in curves:
-                    _line(panel, curves[metric], colour, name, **look)
+                    _line(panel, curves[metric], colour, name, marker=marker, by_epoch=False)
             series = curves.get("val/text_to_image_recall_at_1", ())
-            _line(panels[-1], series, colour, name, scale=100, **look)
+            _line(panels[-1], series, colour, name, marker=marker, scale=100, by_epoch=False)
         for panel, metric in zip(panels, loss_metrics, strict=False):
             _finish(panel, "loss (nats)", metric, by_epoch=False)
         panels[-1].set_ylim(0, 100)
@@ -121,7 +120,7 @@ def _svg(draw: Any, width: float, height: float) -> str:
     mpl.use("agg")
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
         out = io.StringIO()

@@ -3,8 +3,8 @@
     write_evidence(folder, evidence)
     read_evidence(folder)  # the same
 
-`runs.json` holds each run's record but its curves; `curves.csv` all curves, a point a line; `RUN/spec.yaml` the resolved
-spec; `RUN/examples.json` and `RUN/pictures.png` what captions found.
+`runs.json` holds each run's record but its curves; `curves.csv` all curves, a point a line; `RUN/spec.yaml` the
+resolved spec; `RUN/examples.json` and `RUN/pictures.png` what captions found.
 """
 
 import csv
@@ -49,7 +49,7 @@ class Evidence:
 
 
 def write_evidence(folder: Path, evidence: Evidence) -> None:
-    """Write a report's data folder; what was in it of other runs stays out of `runs.json` and is removed by the caller."""
+    """Write a report's data folder; what is in it of other runs is left to the caller to remove."""
     folder.mkdir(parents=True, exist_ok=True)
     runs = [_without_curves(run.record) for run in evidence.runs]
     content = {"version": VERSION, "name": evidence.name, "runs": runs}

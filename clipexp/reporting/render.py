@@ -1,6 +1,6 @@
 """Evidence to markdown and figures: pure, so that the same evidence gives the same bytes.
 
-    files = render(evidence)  # {"report.md": b"...", "figures/1a2b3c4d.svg": b"...", ...}
+files = render(evidence)  # {"report.md": b"...", "figures/1a2b3c4d.svg": b"...", ...}
 """
 
 import datetime
@@ -126,7 +126,11 @@ def _recall_table(record: RunRecord) -> str:
         ]
         for way, words in RECALLS
     ]
-    chance = [f"chance among {pairs:,.0f}", *(f"{min(k / pairs, 1):.2%}" for k in (1, 5, 10)), f"{(pairs + 1) / 2:,.0f}"]
+    chance = [
+        f"chance among {pairs:,.0f}",
+        *(f"{min(k / pairs, 1):.2%}" for k in (1, 5, 10)),
+        f"{(pairs + 1) / 2:,.0f}",
+    ]
     return markdown_table(header, [*rows, chance])
 
 

@@ -1,6 +1,6 @@
 """Markdown tables over runs: what differs between them, and what came out.
 
-    runs_table(evidence.runs)
+runs_table(evidence.runs)
 """
 
 from collections.abc import Sequence
@@ -86,7 +86,7 @@ def last_point(record: RunRecord) -> Point | None:
 
 
 def loss_cell(record: RunRecord) -> str:
-    """The last validation loss; the size of its block where that is not 1,024, how the run ended if it did not finish."""
+    """The last validation loss, with its block's size where that is not 1,024, and the status of a run not finished."""
     end = last_point(record)
     if end is None:
         return f"none ({record.status})"

@@ -1,6 +1,6 @@
 """Write a report on recorded runs.
 
-    clipexp.report(["run1", "run2"], name="run1-vs-run2")  # Path("reports/run1-vs-run2/report.md")
+clipexp.report(["run1", "run2"], name="run1-vs-run2")  # Path("reports/run1-vs-run2/report.md")
 """
 
 import re

@@ -1,7 +1,7 @@
 """What a spec costs, by arithmetic: parameters, FLOPs, bytes. No torch.
 
-    num_parameters(spec)  # 102_4xx_xxx for the seed preset
-    forward_flops(spec) * 3  # a training sample
+num_parameters(spec)  # 102_4xx_xxx for the seed preset
+forward_flops(spec) * 3  # a training sample
 """
 
 from clipexp.spec.run import RunSpec, TowerSpec
@@ -23,7 +23,13 @@ def vision_parameters(spec: RunSpec) -> int:
     model, width = spec.model, spec.model.vision.width
     patches = 3 * model.patch_size_px**2 * width
     positions = (num_patches(spec) + 2) * width  # a class token, and a position for it too
-    return patches + positions + model.vision.layers * _block_parameters(model.vision) + 4 * width + width * model.embed_dim
+    return (
+        patches
+        + positions
+        + model.vision.layers * _block_parameters(model.vision)
+        + 4 * width
+        + width * model.embed_dim
+    )
 
 
 def text_parameters(spec: RunSpec) -> int:

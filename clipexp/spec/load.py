@@ -107,10 +107,9 @@ def _with_preset(tree: Node) -> Node:
     if model is None or not isinstance(model.value, dict) or "preset" not in model.value:
         return tree
     name = model.value["preset"].value
-    sizes = MODEL_BY_PRESET.get(name) if isinstance(name, str) else None
-    if sizes is None:
+    if not isinstance(name, str) or name not in MODEL_BY_PRESET:
         return tree
-    preset = _plain_node(sizes, Origin(f"preset {name}"))
+    preset = _plain_node(MODEL_BY_PRESET[name], Origin(f"preset {name}"))
     return Node({**tree.value, "model": _merge(preset, model, "model")}, tree.origin, tree.key_origin)
 
 

@@ -15,7 +15,9 @@ import yaml
 
 from clipexp.errors import Problem, SpecError
 
-_FLOAT = re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?([eE][-+]?\d+)$|^[-+]?[\d_]*\.\d[\d_]*([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.$")
+_FLOAT = re.compile(
+    r"^[-+]?(\d[\d_]*)(\.[\d_]*)?([eE][-+]?\d+)$|^[-+]?[\d_]*\.\d[\d_]*([eE][-+]?\d+)?$|^[-+]?\d[\d_]*\.$"
+)
 
 
 @dataclass(frozen=True)

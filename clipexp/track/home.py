@@ -1,6 +1,6 @@
 """Where runs are kept: the folders below `mlruns/` in the working directory.
 
-    home().journals / run_id
+home().journals / run_id
 """
 
 from dataclasses import dataclass

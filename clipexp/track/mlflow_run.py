@@ -1,7 +1,7 @@
 """One run in MLflow: made with its params, tags, dataset and spec; ended with its true status.
 
-    run_id = create(client, identity)
-    end(client, run_id, "FINISHED")
+run_id = create(client, identity)
+end(client, run_id, "FINISHED")
 """
 
 import json

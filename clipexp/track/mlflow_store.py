@@ -1,6 +1,6 @@
 """MLflow's store: made once, reached or refused with a clear error.
 
-    client = connect(tracking_uri())
+client = connect(tracking_uri())
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The read side: runs as frozen records, found by id, by the start of an id, or by name.
 
-    record = read_run(client, find_run(client, "quickstart"))
-    record.curves["val/loss"][-1].value
+record = read_run(client, find_run(client, "quickstart"))
+record.curves["val/loss"][-1].value
 """
 
 import json
@@ -114,7 +114,9 @@ def add_note(client: "MlflowClient", run_id: str, note: Note) -> None:
     content = json.dumps([vars(n) for n in notes], ensure_ascii=False)
     limit = 8000
     if len(content) > limit:
-        raise TrackingError(f"the notes of one run may take {limit:,} characters, these take {len(content):,}; shorten it")
+        raise TrackingError(
+            f"the notes of one run may take {limit:,} characters, these take {len(content):,}; shorten it"
+        )
     client.set_tag(run_id, NOTES_TAG, content)
 
 

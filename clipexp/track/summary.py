@@ -1,6 +1,6 @@
 """What a finished run tells later ones: how fast which model went on which device.
 
-    expected_seconds(cost_key(spec), device, samples)  # None where no run here tells
+expected_seconds(cost_key(spec), device, samples)  # None where no run here tells
 """
 
 import dataclasses
@@ -32,7 +32,11 @@ class RunSummary:
         rates = [point.value for point in curves.get("system/samples_per_s", ())]
         losses = curves.get("train/loss", ())
         return cls(
-            cost_key, device, reason, statistics.median(rates) if rates else None, losses[-1].samples_seen if losses else 0
+            cost_key,
+            device,
+            reason,
+            statistics.median(rates) if rates else None,
+            losses[-1].samples_seen if losses else 0,
         )
 
     def to_json(self) -> Mapping[str, Any]:

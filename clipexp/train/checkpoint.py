@@ -91,7 +91,7 @@ def load(folder: Path, spec_hash: str) -> TrainState:
     meta = read_meta(folder)
     if meta["spec_hash"] != spec_hash:
         raise CheckpointError(
-            f"the checkpoint {folder} is of spec {meta['spec_hash']}, this run's is {spec_hash}: they are different runs"
+            f"the checkpoint {folder} is of spec {meta['spec_hash']}, this run's is {spec_hash}; move it away"
         )
     for name, fingerprint in meta["files"].items():
         path = folder / name

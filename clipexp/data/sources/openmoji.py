@@ -6,6 +6,7 @@ Variants of one emoji (skin tones, genders, presentation) share its base code po
 on both sides of the split. Preparing adds the pixels' hash as a further group, since some drawings are identical.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -44,19 +45,25 @@ class OpenMoji:
 
 def names(code: str) -> tuple[str, ...]:
     """The English name and aliases of a drawing, in words; empty if Unicode has no such emoji."""
+    character = "".join(chr(int(point, 16)) for point in code.split("-"))
+    words = [
+        name.strip(":").replace("_", " ").replace("-", " ") for name in _names_by_plain().get(_plain(character), ())
+    ]
+    return tuple(dict.fromkeys(word.lower() for word in words))
+
+
+@functools.cache
+def _names_by_plain() -> dict[str, tuple[str, ...]]:
+    """Names and aliases of all emoji, by their characters without marks of presentation."""
     from emoji import EMOJI_DATA
 
-    character = "".join(chr(int(point, 16)) for point in code.split("-"))
-    found = EMOJI_DATA.get(character) or EMOJI_DATA.get(character + PRESENTATION)
-    if found is None:
-        by_plain = {key.replace(PRESENTATION, ""): value for key, value in EMOJI_DATA.items()} if "-" in code else {}
-        found = by_plain.get(character.replace(PRESENTATION, ""))
-    if found is None:
-        return ()
-    words = [name.strip(":").replace("_", " ").replace("-", " ") for name in (found["en"], *found.get("alias", ()))]
-    return tuple(dict.fromkeys(word.lower() for word in words))
+    return {_plain(key): (str(entry["en"]), *entry.get("alias", ())) for key, entry in EMOJI_DATA.items()}
+
+
+def _plain(character: str) -> str:
+    return character.replace(PRESENTATION, "")
 
 
 def base_code_point(code: str) -> str:
     """The first code point, which all variants of an emoji share: `1F44B-1F3FB` -> `1F44B`."""
-    return code.split("-")[0]
+    return code.split("-", maxsplit=1)[0]

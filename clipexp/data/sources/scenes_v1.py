@@ -89,8 +89,8 @@ BACKGROUNDS = (
     ("yellow", (252, 235, 140)),
     ("brown", (180, 130, 90)),
 )
-# Where a thing stands alone: words, and the middle of its place as (down, right) shares of the picture.
-SOLO_PLACES = tuple(
+Place = tuple[str, tuple[float, float]]  # words, and its middle as (down, right) shares of the picture
+SOLO_PLACES: tuple[Place, ...] = tuple(
     (words, (down, right))
     for down, row in ((0.25, "top"), (0.5, "middle"), (0.75, "bottom"))
     for right, words in (
@@ -99,7 +99,7 @@ SOLO_PLACES = tuple(
         else ((0.25, "on the left"), (0.5, "in the middle"), (0.75, "on the right"))
     )
 )
-PAIR_PLACES = (
+PAIR_PLACES: tuple[tuple[Place, Place], ...] = (
     (("on the left", (0.5, 0.25)), ("on the right", (0.5, 0.75))),
     (("at the top", (0.25, 0.5)), ("at the bottom", (0.75, 0.5))),
 )
@@ -154,7 +154,7 @@ class ScenesV1:
         rng = np.random.default_rng([self.seed, idx])
         colour, rgb = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
         if rng.random() < SOLO_SHARE:
-            places = (SOLO_PLACES[rng.integers(len(SOLO_PLACES))],)
+            places: Sequence[Place] = (SOLO_PLACES[rng.integers(len(SOLO_PLACES))],)
         else:
             places = PAIR_PLACES[rng.integers(len(PAIR_PLACES))]
         things = rng.choice(len(THINGS), size=len(places), replace=False)
