@@ -95,7 +95,7 @@ def _is_installed(package: str) -> bool:
 def _torch() -> Iterator[Finding]:
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: one of its libraries is not here
         yield Finding("torch", "missing", str(error), "run: make setup")
         return
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU build"
@@ -120,14 +120,17 @@ def _torchvision() -> Iterator[Finding]:
 
     try:
         module = import_torchvision()
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError) as error:
         yield Finding("torchvision", "missing", str(error).splitlines()[0], "run: make setup")
         return
     yield Finding("torchvision", "ok", str(module.__version__))
 
 
 def _bf16() -> Iterator[Finding]:
-    import torch
+    try:
+        import torch
+    except (ImportError, OSError):
+        return  # `_torch` has told of it
 
     from clipexp.train.device import require_precision
 

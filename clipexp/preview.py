@@ -4,11 +4,15 @@ preview(load_spec("experiments/run1.yaml")).to_text()
 """
 
 import glob
+import itertools
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from clipexp.data.manifest import manifest_for
+from clipexp.data.split import MAX_VAL_SHARE
 from clipexp.errors import StoreError
 from clipexp.spec import cost
 from clipexp.spec.load import ResolvedRun
@@ -18,7 +22,8 @@ from clipexp.track.summary import cost_key, samples_per_s
 
 # Where no store is there to count: what each source gives, and why one should think so.
 TEXT_TO_IMAGE_2M_PAIRS = 2_300_000  # 46 shards of about 50,000 pairs
-OPENMOJI_PAIRS = 3_700
+OPENMOJI_TRAIN_PAIRS = 3_163
+NUM_PROBED_MEMBERS = 400
 
 
 @dataclass(frozen=True)
@@ -99,9 +104,30 @@ def _assumed_pairs(spec: RunSpec) -> tuple[int, str]:
         case "scenes-v1":
             return max(1, source.num_pairs - num_val), "assumed: num_pairs less num_val"
         case "openmoji":
-            return OPENMOJI_PAIRS, "assumed: drawings that Unicode names"
+            return OPENMOJI_TRAIN_PAIRS, "assumed: the drawings that Unicode names, less validation"
         case "webdataset":
-            return TEXT_TO_IMAGE_2M_PAIRS, "assumed: text-to-image-2M, 46 shards of about 50,000"
+            estimate = _pairs_in_tars(Path(spec.data.path or ""))
+            if estimate is not None:
+                return estimate - min(
+                    num_val, int(estimate * MAX_VAL_SHARE)
+                ), "assumed: by the tars' size, at the bytes a pair of the first ones"
+            return TEXT_TO_IMAGE_2M_PAIRS, "assumed: text-to-image-2M, 46 shards of about 50,000; no tars in data.path"
+
+
+def _pairs_in_tars(folder: Path) -> int | None:
+    """About how many pairs a folder of tars holds, by the first members of the first; None if that can't be read."""
+    tars = sorted(folder.glob("*.tar"))
+    try:
+        with tarfile.open(tars[0]) as tar:
+            members = list(itertools.islice(tar, NUM_PROBED_MEMBERS))
+    except (IndexError, OSError, tarfile.ReadError):
+        return None
+    keys = {member.name.partition(".")[0] for member in members}
+    if not keys:
+        return None
+    last = members[-1]
+    probed_bytes = last.offset_data + last.size
+    return round(sum(tar.stat().st_size for tar in tars) * len(keys) / probed_bytes)
 
 
 def _value_lines(values: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -89,6 +89,10 @@ class Execution:
         """The run as it stands recorded."""
         return read_run(self.client, self.run_id)
 
+    def ask_to_stop(self, reason: StopReason) -> None:
+        """Have training end at its next step, with a checkpoint."""
+        self._stop_reason = reason
+
     def events(self) -> Iterator[Event]:
         """Train, recording and passing on every event; the run's status in MLflow ends true in every case.
 
@@ -143,12 +147,12 @@ class Execution:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        def ask_to_stop(number: int, _: object) -> None:
-            self._stop_reason = "interrupted"
+        def on_signal(number: int, _: object) -> None:
+            self.ask_to_stop("interrupted")
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
         try:
-            before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+            before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not the main thread: whoever runs us there has the signals
             before = {}
         try:

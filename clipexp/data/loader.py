@@ -11,7 +11,7 @@ reach over the end of an epoch into the next, so that every pair is seen once an
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -80,7 +80,7 @@ class Loader:
         tokens = trim_padding(self.table.tokens(rows, caption_idx))
         return Batch(self.table.pixels(rows), tokens, rows, position + self.batch_size)
 
-    def batches(self, position: int, num_batches: int) -> Iterator[Batch]:
+    def batches(self, position: int, num_batches: int) -> Generator[Batch, None, None]:
         """Batches from a position on, fetched ahead by a thread that ends with the iterator."""
         fetched: queue.Queue[Batch | BaseException] = queue.Queue(NUM_PREFETCHED)
         stopped = threading.Event()

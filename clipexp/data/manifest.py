@@ -80,8 +80,10 @@ def read_manifest(store: Path) -> Manifest:
         version = content["version"]
         if version == VERSION:
             content["shards"] = tuple(Shard(**shard) for shard in content["shards"])
+            examples = content["dropped_examples_by_reason"]
+            content["dropped_examples_by_reason"] = {reason: tuple(keys) for reason, keys in examples.items()}
             manifest = Manifest(**content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is damaged ({error}); remove {store} and {remedy}") from error
     if version != VERSION:
         raise StoreError(f"{path} is of version {version}, this clipexp reads {VERSION}; remove {store} and {remedy}")

@@ -4,6 +4,7 @@ decode_square(path.read_bytes(), 224)  # uint8 (224, 224, 3)
 """
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -13,6 +14,11 @@ from clipexp.data.sources import Pixels
 
 JPEG_QUALITY = 95
 MAX_PIXELS = 100_000_000
+# What Pillow raises on damaged files; those of the second row on damaged EXIF.
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
+    *(TypeError, LookupError, ArithmeticError, struct.error),
+)
 
 
 class UnreadablePictureError(ValueError):
@@ -36,11 +42,13 @@ def decode_square(encoded: bytes, size_px: int) -> Pixels:
             raise UnreadablePictureError("picture above 100 megapixels")
         image.draft("RGB", (2 * size_px, 2 * size_px))  # JPEG: decode at a reduced scale where that is enough
         image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):  # grey in 16 bits, which `convert` would clip at 255
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
         image = image.convert("RGB").resize((size_px, size_px), Image.Resampling.BICUBIC)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         if isinstance(error, UnreadablePictureError):
             raise
         raise UnreadablePictureError("unreadable picture") from error
@@ -54,7 +62,7 @@ def encode_jpeg(pixels: Pixels) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, colorsubsampling="444"))
 
 
-def decode_jpeg(encoded: bytes) -> Pixels:
+def decode_jpeg(encoded: bytes | memoryview) -> Pixels:
     """JPEG -> uint8 (height, width, 3), RGB; frees the GIL."""
     import simplejpeg
 

@@ -67,7 +67,7 @@ def prepare(spec: DataSpec, context_length: int, report: Report = lambda *_: Non
     """
     folder = Path(spec.store)
     if not (folder / MANIFEST_FILE).exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise StoreError(f"{folder} is there, but is no prepared set; name another folder in data.store")
         _prepare_pictures(spec, folder, report)
     manifest_for(spec)

@@ -78,7 +78,10 @@ class Store:
                 f"{self.folder} is not tokenized with data.tokenizer {tokenizer.kind} at context_length"
                 f" {context_length}; add that with: clipexp data prepare SPEC"
             )
-        tokens = np.load(folder / f"{side}.npy", mmap_mode="r")
+        try:
+            tokens = np.load(folder / f"{side}.npy", mmap_mode="r")
+        except (ValueError, OSError) as error:
+            raise StoreError(f"{folder / side}.npy is damaged ({error}); {REMEDY}") from error
         return PairTable(self.batches(side), tokens, self.manifest.settings["image_size_px"])
 
     def tokenizer(self, spec: TokenizerSpec, context_length: int) -> Tokenizer:
@@ -126,7 +129,8 @@ class PairTable:
 
         def one(job: tuple[int, int]) -> None:
             row, place = job
-            out[place] = decode_jpeg(column[row].as_buffer())
+            # simplejpeg takes unsigned bytes only, Arrow's buffers are signed
+            out[place] = decode_jpeg(memoryview(column[row].as_buffer()).cast("B"))
 
         list(self._pool.map(one, zip(within.tolist(), at.tolist(), strict=True)))
 
@@ -159,17 +163,31 @@ def _raw_images(batch: "pa.RecordBatch", size_px: int) -> Pixels | None:
 
 
 def find_tokens(store: Path, spec: TokenizerSpec, context_length: int) -> Path | None:
-    """The folder with a store's tokens for this tokenizer, `tokens-HASH`, if it was tokenized so."""
+    """The folder with a store's tokens for this tokenizer, `tokens-HASH`, if it was tokenized so.
+
+    Raises:
+        StoreError: a folder of tokens is damaged.
+    """
     wanted = {**result_fields(spec), "context_length": context_length}
     for meta in sorted(store.glob("tokens-*/meta.json")):
-        if json.loads(meta.read_text())["spec"] == wanted:
+        try:
+            found = json.loads(meta.read_text())["spec"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise StoreError(
+                f"{meta} is damaged ({error}); remove {meta.parent} and run: clipexp data prepare SPEC"
+            ) from error
+        if found == wanted:
             return meta.parent
     return None
 
 
 def write_tokens(store: Store, spec: TokenizerSpec, tokenizer: Tokenizer) -> None:
-    """Tokenize both sides and keep the tokens beside the pictures, under the tokenizer's hash."""
-    folder = store.folder / f"tokens-{tokenizer.hash}"
+    """Tokenize both sides and keep the tokens beside the pictures, under a hash of the tokenizer and its spec.
+
+    Of its spec too, since two vocabulary sizes end in the same tokenizer where the captions offer fewer entries.
+    """
+    wanted = json.dumps(result_fields(spec), sort_keys=True)
+    folder = store.folder / f"tokens-{hashlib.sha256(f'{tokenizer.hash} {wanted}'.encode()).hexdigest()[:12]}"
     folder.mkdir(exist_ok=True)
     for side in SIDES:
         captions = [caption for row in store.all_captions(side) for caption in row]

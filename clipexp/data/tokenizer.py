@@ -62,7 +62,8 @@ class Tokenizer:
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
-        fast.decoder = decoders.Sequence([decoders.Replace(WORD_END, " "), decoders.ByteLevel(), decoders.Strip(" ")])
+        space = "\u0120"  # as the byte-level alphabet writes it; beside a plain one no bytes would be joined to letters
+        fast.decoder = decoders.Sequence([decoders.Replace(WORD_END, space), decoders.ByteLevel()])
         return cls(fast.to_str(), context_length)
 
     @classmethod
@@ -122,15 +123,18 @@ class Tokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The words of one row of tokens."""
-        marks = {self._fast.token_to_id(START), self._fast.token_to_id(END), 0}
-        return str(self._fast.decode([int(token) for token in tokens if int(token) not in marks])).strip()
+        ids = [int(token) for token in tokens]
+        end = self._fast.token_to_id(END)
+        ids = ids[: ids.index(end)] if end in ids else ids  # not all that is 0 is padding: 0 is `!`, too
+        return str(self._fast.decode([idx for idx in ids if idx != self._fast.token_to_id(START)])).strip()
 
 
 def clean(caption: str) -> str:
     """Mend broken encodings and HTML entities and fold white space, as CLIP does; a mark becomes a space."""
     import ftfy
 
-    caption = html.unescape(html.unescape(ftfy.fix_text(caption)))
+    # Lower case here and not by `tokenizers`, which does not know that a sigma at a word's end is another letter.
+    caption = html.unescape(html.unescape(ftfy.fix_text(caption))).lower()
     caption = caption.replace(START, " ").replace(END, " ")  # a caption can't forge the end of text
     return " ".join(caption.split())
 

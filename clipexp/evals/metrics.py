@@ -10,7 +10,8 @@ from torch import Tensor
 def ranks(similarity: Tensor) -> Tensor:
     """The rank of each query's own item, 1 for the best.
 
-    Ties count against the query: embeddings that have all collapsed into one find nothing.
+    Ties count against the query, and so does what is not a number: embeddings that have all collapsed into one find
+    nothing.
 
     Args:
         similarity: (queries, items); item i belongs to query i.
@@ -19,7 +20,7 @@ def ranks(similarity: Tensor) -> Tensor:
         int64 (queries,).
     """
     own = similarity.diagonal().unsqueeze(1)  # (queries, 1)
-    return (similarity >= own).sum(dim=1)
+    return similarity.shape[1] - (similarity < own).sum(dim=1)
 
 
 def recall_at_k(ranks: Tensor, k: int) -> float:

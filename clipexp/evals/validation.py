@@ -77,6 +77,7 @@ class FrozenValidation:
 
     def _embed(self, model: CLIP) -> tuple[Tensor, Tensor]:
         images, texts = [], []
+        was_training = model.training
         model.eval()
         for start in range(0, self.num_pairs, EMBED_BATCH):
             rows = np.arange(start, min(start + EMBED_BATCH, self.num_pairs))
@@ -86,7 +87,7 @@ class FrozenValidation:
                 image_emb, text_emb = model(pixels, tokens)
             images.append(image_emb)
             texts.append(text_emb)
-        model.train()
+        model.train(was_training)
         return torch.cat(images), torch.cat(texts)
 
     def _examples(self, similarity: Tensor) -> tuple[Example, ...]:

@@ -34,7 +34,7 @@ def run_page(name: str, curves: Curves) -> str:
                 Scatter(
                     x=[point.samples_seen for point in series],
                     y=[point.value for point in series],
-                    name=metric,
+                    name=metric.replace("_recall_at_1", ""),
                     mode="lines+markers" if len(series) <= 60 else "lines",
                     line={"color": COLOURS[line_idx]},
                     legend=_legend(panel_idx),

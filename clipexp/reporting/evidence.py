@@ -75,7 +75,7 @@ def read_evidence(folder: Path) -> Evidence:
             record = RunRecord(**fields, curves=curves_by_run.get(fields["run_id"][:8], {}))
             own = folder / record.run_id[:8]
             runs.append(RunEvidence(record, (own / SPEC_FILE).read_text(), read_examples(own)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, StopIteration, KeyError, TypeError) as error:
         raise ReportError(f"{folder} is no report's data folder, or damaged ({error})") from error
     return Evidence(content["name"], tuple(runs))
 
@@ -100,12 +100,14 @@ def _curves_csv(runs: Sequence[RunEvidence]) -> str:
 
 
 def _read_curves(path: Path) -> dict[str, Curves]:
-    import pandas as pd
-
-    table = pd.read_csv(path, dtype={"run_id": str}, float_precision="round_trip")
-    curves: dict[str, dict[str, tuple[Point, ...]]] = {}
-    for (key, metric), rows in table.groupby(["run_id", "metric"], sort=True):
-        values = zip(rows["samples_seen"], rows["epoch"], rows["value"], rows["time_ms"], strict=True)
-        series = tuple(Point(int(at), float(epoch), float(value), int(time)) for at, epoch, value, time in values)
-        curves.setdefault(str(key), {})[str(metric)] = series
-    return dict(curves)
+    series_by_metric_by_run: dict[str, dict[str, list[Point]]] = {}
+    with path.open(newline="") as file:
+        lines = csv.reader(file)
+        next(lines)
+        for key, metric, samples_seen, epoch, value, time_ms in lines:
+            series = series_by_metric_by_run.setdefault(key, {}).setdefault(metric, [])
+            series.append(Point(int(samples_seen), float(epoch), float(value), int(time_ms)))
+    return {
+        key: {metric: tuple(series) for metric, series in by_metric.items()}
+        for key, by_metric in series_by_metric_by_run.items()
+    }

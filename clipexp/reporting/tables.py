@@ -3,6 +3,7 @@
 runs_table(evidence.runs)
 """
 
+import re
 from collections.abc import Sequence
 
 from clipexp.plots.artifacts import headline
@@ -15,6 +16,8 @@ CORE_SETTINGS = ("train.batch_size", "optim.max_lr", "schedule.warmup_frac")
 # Settings that say where things lie or how often to look, not what is trained.
 UNSHOWN = ("data.store", "data.path", "train.budget.", "train.device", "train.keep", "evals.num_examples")
 UNSHOWN_ENDS = ("_every_samples",)
+# What would be read as markup: an underscore only at a word's edge.
+_SPECIAL = re.compile(r"[&<>|*`~\\\[\]]|(?<!\w)_|_(?!\w)")
 RECALLS = (
     ("text_to_image", "text to image"),
     ("image_to_text", "image to text"),
@@ -23,9 +26,7 @@ RECALLS = (
 
 def escape(text: str) -> str:
     """A text that markdown and HTML show as it is, on one line."""
-    for character in "\\`*_{}[]<>|#":
-        text = text.replace(character, f"&#{ord(character)};")
-    return " ".join(text.split())
+    return " ".join(_SPECIAL.sub(lambda found: f"&#{ord(found[0])};", text).split())
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], num_left: int = 1) -> str:

@@ -2,31 +2,27 @@
 
     resolved = load_spec("experiments/run1.yaml", ["optim.max_lr=1e-3"])
     resolved.spec.optim.max_lr  # 0.001
-    resolved.origin("optim.max_lr")  # "--set"
+    resolved.origin("optim.max_lr")  # "--set optim.max_lr=1e-3"
 
 Every mistake is reported at once, each with its file and line, what is wrong, and the nearest valid key.
 """
 
-import difflib
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from clipexp.errors import Problem, SpecError
+from clipexp.spec.explain import explain
 from clipexp.spec.presets import MODEL_BY_PRESET
-from clipexp.spec.run import DataSpec, ModelSpec, RunSpec, size_mismatch
+from clipexp.spec.run import RunSpec, size_mismatch
 from clipexp.spec.yaml_lines import Node, Origin, parse, scalar
 
-DEFAULT = Origin("default")
+DEFAULT = Origin("default", is_file=False)
 EXTENDS = "extends"
-SET = Origin("--set")
-ROOT = Origin("spec")
+ROOT = Origin("spec", is_file=False)
 ALTERNATIVES = frozenset({"train.budget"})  # its keys exclude one another: a later layer replaces an earlier one
 
 
@@ -52,44 +48,66 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> ResolvedRun:
     Raises:
         SpecError: everything that is wrong with it.
     """
-    problems: list[Problem] = []
-    tree = _with_bases(Path(path), (), problems)
+    reading = _Reading()
+    tree = _with_bases(Path(path), (), reading)
     for override in overrides:
-        layer = _override_node(override, problems)
-        tree = _merge(tree, layer, "")
-    return _validate(_with_preset(tree), problems)
+        tree = _merge(tree, _override_node(override, reading.problems), "")
+    return _validate(_with_preset(tree), reading)
 
 
 def resolve(content: Mapping[str, Any]) -> ResolvedRun:
     """Validate a spec that is at hand as plain nested data, with the same presets and errors as a file."""
-    return _validate(_with_preset(_plain_node(content, ROOT)), [])
+    return _validate(_with_preset(_plain_node(content, ROOT)), _Reading())
 
 
-def _with_bases(path: Path, below: tuple[Path, ...], problems: list[Problem]) -> Node:
+@dataclass
+class _Reading:
+    """What comes up while files are read."""
+
+    problems: list[Problem] = field(default_factory=list)
+    is_complete: bool = True  # False where a base can't be read: what is missing may stand there
+
+
+def _with_bases(path: Path, below: tuple[Path, ...], reading: _Reading) -> Node:
     """A file laid over what it extends, the last named base over the earlier ones."""
-    if path.resolve() in below:
-        chain = " -> ".join(p.name for p in (*below, path))
-        raise SpecError([Problem(str(path), f"extends itself: {chain}")])
-    node = parse(path)
+    node = parse(path, reading.problems)
+    chain = (*below, path.resolve())
     members = dict(node.value)
-    bases = members.pop(EXTENDS, None)
     tree = Node({}, node.origin, node.origin)
-    if bases is not None:
-        names = [bases.value] if isinstance(bases.value, str) else bases.value
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            problems.append(Problem(str(bases.origin), "extends takes a file's path, or a list of them"))
-            names = []
-        for name in names:
-            base = path.parent / name
-            if not base.is_file():
-                problems.append(Problem(str(bases.origin), f"extends {name}, but there is no file {base}"))
-                continue
-            tree = _merge(tree, _with_bases(base, (*below, path.resolve()), problems), "")
+    if bases := members.pop(EXTENDS, None):
+        for name in _base_names(bases, reading):
+            try:
+                tree = _merge(tree, _base(path.parent / name, bases.origin, chain, reading), "")
+            except SpecError as error:
+                reading.problems += error.problems
+                reading.is_complete = False
     return _merge(tree, Node(members, node.origin, node.key_origin), "")
 
 
+def _base(path: Path, named_at: Origin, chain: tuple[Path, ...], reading: _Reading) -> Node:
+    if not path.is_file():
+        remedy = "give its path from this file's folder"
+        raise SpecError([Problem(str(named_at), f"extends {path.name}, but there is no file {path}; {remedy}")])
+    if path.resolve() in chain:
+        circle = " -> ".join(p.name for p in (*chain, path))
+        raise SpecError([Problem(str(named_at), f"extends {path.name} in a circle: {circle}; take one of them out")])
+    return _with_bases(path, chain, reading)
+
+
+def _base_names(bases: Node, reading: _Reading) -> list[str]:
+    names = [bases.value] if isinstance(bases.value, str) else bases.value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    reading.problems.append(Problem(str(bases.origin), "extends takes a file's path, or a list of them"))
+    reading.is_complete = False
+    return []
+
+
 def _merge(under: Node, over: Node, path: str) -> Node:
-    """Mappings merge key by key; anything else is replaced, as is a variant by one of another `kind`."""
+    """Mappings merge key by key; anything else is replaced, as is a variant by one of another `kind`.
+
+    A merged mapping stands in the upper file, since a missing key is added there.
+    """
     if not isinstance(under.value, dict) or not isinstance(over.value, dict) or path in ALTERNATIVES:
         return over
     kind_over, kind_under = over.value.get("kind"), under.value.get("kind")
@@ -98,7 +116,8 @@ def _merge(under: Node, over: Node, path: str) -> Node:
     members = dict(under.value)
     for key, node in over.value.items():
         members[key] = _merge(members[key], node, f"{path}.{key}".lstrip(".")) if key in members else node
-    return Node(members, over.origin, over.key_origin)
+    place = over if over.origin.is_file else under
+    return Node(members, place.origin, place.key_origin)
 
 
 def _with_preset(tree: Node) -> Node:
@@ -109,24 +128,25 @@ def _with_preset(tree: Node) -> Node:
     name = model.value["preset"].value
     if not isinstance(name, str) or name not in MODEL_BY_PRESET:
         return tree
-    preset = _plain_node(MODEL_BY_PRESET[name], Origin(f"preset {name}"))
+    preset = _plain_node(MODEL_BY_PRESET[name], Origin(f"preset {name}", is_file=False))
     return Node({**tree.value, "model": _merge(preset, model, "model")}, tree.origin, tree.key_origin)
 
 
 def _plain_node(value: Any, origin: Origin) -> Node:
     if isinstance(value, Mapping):
-        value = {key: _plain_node(member, origin) for key, member in value.items()}
+        value = {str(key): _plain_node(member, origin) for key, member in value.items()}
     return Node(value, origin, origin)
 
 
 def _override_node(override: str, problems: list[Problem]) -> Node:
     path, equals, text = override.partition("=")
-    origin = Origin(f"--set {override}")
-    if not equals or not path.strip():
+    keys = [key.strip() for key in path.split(".")]
+    origin = Origin(f"--set {override}", is_file=False)
+    if not equals or not all(keys):
         problems.append(Problem(str(origin), "takes dotted.path=value, such as optim.max_lr=1e-3"))
         return Node({}, origin, origin)
     node = _plain_node(scalar(text), origin)
-    for key in reversed(path.strip().split(".")):
+    for key in reversed(keys):
         node = Node({key: node}, origin, origin)
     return node
 
@@ -145,118 +165,35 @@ def _origins(node: Node, path: str = "") -> Iterator[tuple[str, Origin]]:
         yield path, node.origin
 
 
-def _validate(tree: Node, problems: list[Problem]) -> ResolvedRun:
-    content = _plain(tree)
+def _validate(tree: Node, reading: _Reading) -> ResolvedRun:
+    problems = reading.problems
     try:
-        spec = RunSpec.model_validate(content)
+        spec = RunSpec.model_validate(_plain(tree))
     except ValidationError as error:
-        unknown_preset = any(e["loc"] == ("model", "preset") for e in error.errors())
-        for detail in error.errors():
-            if unknown_preset and detail["type"] == "missing" and detail["loc"][0] == "model":
-                continue  # the preset would have brought it
-            problems.append(_problem(detail, tree))
-        problems += _cross_problems(content, tree)
+        details = error.errors()
+        unknown_preset = any(detail["loc"] == ("model", "preset") for detail in details)
+        for detail in details:
+            brought = not reading.is_complete or (unknown_preset and detail["loc"][0] == "model")
+            if not (detail["type"] == "missing" and brought):  # the base or the preset would have brought it
+                problems.append(explain(detail, tree))
+        problems += _size_problems(tree)
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     return ResolvedRun(spec, dict(_origins(tree)))
 
 
-def _cross_problems(content: Any, tree: Node) -> list[Problem]:
-    """What is wrong between sections, looked at where the rest of the file is wrong too."""
-    try:
-        data, model = DataSpec.model_validate(content.get("data")), ModelSpec.model_validate(content.get("model"))
-    except ValidationError:
+def _size_problems(tree: Node) -> list[Problem]:
+    """The check between sections, which validation skips where anything else is wrong."""
+    stored, model = (_at(tree, (section, "image_size_px")) for section in ("data", "model"))
+    if stored is None or model is None or not (type(stored.value) is type(model.value) is int):
         return []
-    message = size_mismatch(data, model)
-    place = tree.value["data"].value.get("image_size_px", tree)
-    return [Problem(str(place.origin), f"data.image_size_px {message}")] if message else []
+    message = size_mismatch(stored.value, model.value)
+    return [Problem(str(stored.origin), f"data.image_size_px {message}")] if message else []
 
 
-def _problem(detail: ErrorDetails, tree: Node) -> Problem:
-    """One of pydantic's findings, at its line."""
-    location = [str(part) for part in detail["loc"]]
-    if key := detail.get("ctx", {}).get("key"):
-        location += str(key).split(".")
-    node, path = tree, list[str]()
-    for part in location:
-        members = node.value if isinstance(node.value, dict) else {}
-        if part in members:
-            node = members[part]
-            path.append(part)
-        elif not (("kind" in members) and members["kind"].value == part):  # pydantic names the variant in between
-            path.append(part)
-    dotted = ".".join(path)
-    match detail["type"]:
-        case "extra_forbidden":
-            return Problem(str(node.key_origin), f"{dotted} is unknown{_nearest(path)}")
-        case "missing":
-            return Problem(str(node.key_origin), f"{dotted} is missing; {_expected(path)}")
-        case "union_tag_invalid" | "union_tag_not_found":
-            node = node.value.get("kind", node) if isinstance(node.value, dict) else node
-            expected = str(detail.get("ctx", {}).get("expected_tags", "a mapping with the key kind"))
-            return Problem(str(node.origin), f"{dotted}.kind must be one of {expected}{_given(node)}")
-        case "inconsistent":
-            return Problem(str(node.origin), f"{dotted} {detail['msg']}")
-        case "literal_error":
-            choices = str(detail["ctx"]["expected"]).replace("'", "")
-            near = _close(str(node.value), choices.replace(" or ", ", ").split(", "))
-            return Problem(str(node.origin), f"{dotted} must be {choices}{_given(node)}{near}")
-        case _:
-            return Problem(str(node.origin), f"{dotted}: {_lower(detail['msg'])}{_given(node)}")
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _given(node: Node) -> str:
-    return "" if isinstance(node.value, dict) else f", but is {node.value!r}"
-
-
-def _close(word: str, choices: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _nearest(path: list[str]) -> str:
-    """`; did you mean X?` for an unknown key: a sibling if one is near, else a key of another section."""
-    siblings = sorted(_models_at(path[:-1]))
-    if near := difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.6):
-        return f"; did you mean {near[0]}?"
-    everywhere = sorted(_all_paths(RunSpec))
-    exact = [dotted for dotted in everywhere if dotted.split(".")[-1] == path[-1]]
-    if exact:
-        return f"; did you mean {exact[0]}?"
-    return f"; valid keys: {', '.join(siblings)}" if siblings else ""
-
-
-def _expected(path: list[str]) -> str:
-    field = _models_at(path[:-1]).get(path[-1])
-    return _lower(field.rstrip(".")) if field else "add it"
-
-
-def _models_at(path: list[str]) -> dict[str, str]:
-    """Keys valid below a path, with their descriptions (those of all variants together)."""
-    models: list[type[BaseModel]] = [RunSpec]
-    for part in path:
-        models = [sub for model in models if part in model.model_fields for sub in _sub_models(model, part)]
-    return {name: field.description or "" for model in models for name, field in model.model_fields.items()}
-
-
-def _sub_models(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
-    """The spec classes that a field may hold, several for a tagged union."""
-    pending, found = [model.model_fields[name].annotation], list[type[BaseModel]]()
-    while pending:
-        annotation = pending.pop(0)
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found.append(annotation)
-        elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
-            pending += typing.get_args(annotation)
-    return found
-
-
-def _all_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name in model.model_fields:
-        yield f"{prefix}{name}"
-        for sub in _sub_models(model, name):
-            yield from _all_paths(sub, f"{prefix}{name}.")
+def _at(tree: Node, path: Sequence[str]) -> Node | None:
+    for key in path:
+        if not isinstance(tree.value, dict) or key not in tree.value:
+            return None
+        tree = tree.value[key]
+    return tree

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 PresetName = Literal["seed", "tiny"]
@@ -39,8 +39,8 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def _refuse(key: str, message: str) -> PydanticCustomError:
-    """An error about `key`, a dotted path below the spec that raises it; the loader finds its line."""
+def _refuse(message: str, key: str = "") -> PydanticCustomError:
+    """An error about the field at hand, or about `key`, a dotted path below the spec that raises it."""
     return PydanticCustomError("inconsistent", "{message}", {"message": message, "key": key})
 
 
@@ -52,11 +52,13 @@ class TowerSpec(Spec):
     heads: Annotated[Count, Field(description="Attention heads; width must be a multiple.")]
     mlp_ratio: Annotated[float, Field(gt=0, description="Hidden width of the MLP over width.")] = 4.0
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.width % self.heads:
-            raise _refuse("heads", f"must divide width {self.width}, but is {self.heads}")
-        return self
+    @field_validator("heads")
+    @classmethod
+    def _check_heads(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", 0)  # not there if it is wrong itself
+        if width % heads:
+            raise _refuse(f"must divide width {width}, but is {heads}")
+        return heads
 
 
 class ModelSpec(Spec):
@@ -74,13 +76,13 @@ class ModelSpec(Spec):
     vision: Annotated[TowerSpec, Field(description="The image tower.")]
     text: Annotated[TowerSpec, Field(description="The text tower.")]
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.image_size_px % self.patch_size_px:
-            raise _refuse(
-                "patch_size_px", f"must divide image_size_px {self.image_size_px}, but is {self.patch_size_px}"
-            )
-        return self
+    @field_validator("patch_size_px")
+    @classmethod
+    def _check_patch(cls, patch_size_px: int, info: ValidationInfo) -> int:
+        image_size_px = info.data.get("image_size_px", 0)
+        if image_size_px % patch_size_px:
+            raise _refuse(f"must divide image_size_px {image_size_px}, but is {patch_size_px}")
+        return patch_size_px
 
 
 class ScenesV1Source(Spec):
@@ -143,7 +145,11 @@ class DataSpec(Spec):
     """Where pairs come from and how they are fed."""
 
     source: Annotated[SourceSpec, Field(description="Where pairs come from.")]
-    path: Annotated[str | None, Incidental, Field(description="Folder of the source's own files (webdataset).")] = None
+    path: Annotated[
+        str | None,
+        Incidental,
+        Field(validate_default=True, description="Folder of the source's own files (webdataset)."),
+    ] = None
     store: Annotated[str, Incidental, Field(description="Folder of the prepared set.")]
     image_size_px: Annotated[Count, Field(description="Height and width of the stored pictures; the model's own.")]
     encoding: Annotated[
@@ -162,11 +168,12 @@ class DataSpec(Spec):
         Field(description="Crop 50 to 100% of the area and scale back; no flip, since captions say left and right."),
     ] = "none"
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.source.kind == "webdataset" and self.path is None:
-            raise _refuse("path", "is needed by source webdataset: the folder that holds the tars")
-        return self
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is None and isinstance(info.data.get("source"), WebDatasetSource):
+            raise _refuse("is needed by source webdataset: the folder that holds the tars")
+        return path
 
 
 class LossSpec(Spec):
@@ -208,7 +215,7 @@ class BudgetSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.epochs is None) == (self.samples is None):
-            raise PydanticCustomError("inconsistent", "takes exactly one of epochs and samples", {})
+            raise _refuse("takes exactly one of epochs and samples")
         return self
 
 
@@ -261,16 +268,14 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if message := size_mismatch(self.data, self.model):
-            raise _refuse("data.image_size_px", message)
+        if message := size_mismatch(self.data.image_size_px, self.model.image_size_px):
+            raise _refuse(message, "data.image_size_px")
         return self
 
 
-def size_mismatch(data: DataSpec, model: ModelSpec) -> str | None:
+def size_mismatch(stored_px: int, model_px: int) -> str | None:
     """What is wrong between the stored pictures' size and the model's, if anything."""
-    if data.image_size_px == model.image_size_px:
-        return None
-    return f"is {data.image_size_px}, but model.image_size_px is {model.image_size_px}: make them equal"
+    return None if stored_px == model_px else f"is {stored_px}, but model.image_size_px is {model_px}: make them equal"
 
 
 def budget_samples(spec: RunSpec, num_train_pairs: int) -> int:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
 from clipexp.spec.run import RunSpec
+from clipexp.spec.yaml_lines import dump
 from clipexp.track.mlflow_store import experiment_id
 from clipexp.track.provenance import Git
 from clipexp.track.records import SPEC_HASH_TAG, TAG
@@ -85,7 +84,7 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def resolved_yaml(spec: RunSpec) -> str:
     """A spec with every value written out; loading it gives the same spec."""
-    return str(yaml.safe_dump(spec.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True))
+    return dump(spec.model_dump(mode="json"))
 
 
 def _tags(identity: Identity) -> dict[str, str]:

@@ -34,6 +34,7 @@ def connect(uri: str) -> "MlflowClient":
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     parsed = urlparse(uri)
     if parsed.scheme in ("http", "https"):
         _require_answer(uri, parsed.hostname or "", parsed.port or (443 if parsed.scheme == "https" else 80))

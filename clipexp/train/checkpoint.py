@@ -4,7 +4,8 @@
     state = load(newest(root), spec_hash)
 
 A checkpoint is written beside its place, then renamed; what stands under its name is whole. `meta.json` holds the
-version, the spec's hash and every file's length and checksum, so that one cut short is told from a good one.
+version, the spec's hash and every file's length and checksum, its own among them, so that one cut short or changed is
+told from a good one.
 """
 
 import hashlib
@@ -70,7 +71,7 @@ def save(folder: Path, state: TrainState, spec_hash: str) -> None:
         save_file({name: t.detach().contiguous() for name, t in state.optimizer.items()}, tmp / OPTIMIZER_FILE)
         files = {name: _fingerprint(tmp / name) for name in (MODEL_FILE, OPTIMIZER_FILE)}
         meta = {"version": VERSION, "spec_hash": spec_hash, "progress": dict(state.progress), "files": files}
-        (tmp / META_FILE).write_text(json.dumps(meta, indent=1) + "\n")
+        (tmp / META_FILE).write_text(_meta_text(meta))
         for name in (*files, META_FILE):
             with (tmp / name).open("rb") as file:
                 os.fsync(file.fileno())
@@ -103,13 +104,23 @@ def load(folder: Path, spec_hash: str) -> TrainState:
 def read_meta(folder: Path) -> dict[str, Any]:
     """What a checkpoint says of itself. Raises CheckpointError if it is damaged or of another version."""
     try:
-        meta: dict[str, Any] = json.loads((folder / META_FILE).read_text())
+        text = (folder / META_FILE).read_text()
+        meta: dict[str, Any] = json.loads(text)
         version = meta["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} is no whole checkpoint ({META_FILE} can't be read); remove it") from error
     if version != VERSION:
         raise CheckpointError(f"{folder} is of version {version}, this clipexp reads {VERSION}; start the run anew")
+    meta.pop("sha256", None)
+    if _meta_text(meta) != text:
+        raise CheckpointError(f"{folder / META_FILE} is damaged; remove {folder} to go on from the one before")
     return meta
+
+
+def _meta_text(meta: Mapping[str, Any]) -> str:
+    """What META_FILE holds: JSON, with a checksum of its own content."""
+    digest = hashlib.sha256(json.dumps(meta).encode()).hexdigest()
+    return json.dumps({**meta, "sha256": digest}, indent=1) + "\n"
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
@@ -138,14 +149,22 @@ def prune(root: Path, keep_last: int) -> None:
 
 
 def keep_as_best(folder: Path) -> None:
-    """Make a copy of a checkpoint under the name `best`, by hard links where the file system has them."""
+    """Make a copy of a checkpoint under the name `best`, by hard links where the file system has them.
+
+    Raises:
+        CheckpointError: the disk is full or can't be written.
+    """
     best, tmp = folder.parent / BEST, folder.parent / f"{BEST}.tmp"
-    shutil.rmtree(tmp, ignore_errors=True)
-    tmp.mkdir()
-    for file in folder.iterdir():
-        try:
-            os.link(file, tmp / file.name)
-        except OSError:
-            shutil.copyfile(file, tmp / file.name)
-    shutil.rmtree(best, ignore_errors=True)
-    tmp.replace(best)
+    try:
+        shutil.rmtree(tmp, ignore_errors=True)
+        tmp.mkdir()
+        for file in folder.iterdir():
+            try:
+                os.link(file, tmp / file.name)
+            except OSError:
+                shutil.copyfile(file, tmp / file.name)
+        shutil.rmtree(best, ignore_errors=True)
+        tmp.replace(best)
+    except OSError as error:
+        shutil.rmtree(tmp, ignore_errors=True)
+        raise CheckpointError(f"can't write the checkpoint {best} ({error}); make room, then run it again") from error

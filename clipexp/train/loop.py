@@ -9,6 +9,7 @@ summed on the device and read once a logging window, so that no step waits for t
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -119,8 +120,19 @@ class _Training:
         self.window.num_timed_steps += 1
         self.samples_seen = batch.end_position
 
-    def state(self) -> checkpoint.TrainState:
-        progress = {"samples_seen": self.samples_seen, "best_loss": self.best_loss, "window": self.window.state()}
+    def not_finite(self) -> str | None:
+        """What is no longer finite, if anything; waits for the device."""
+        weights = torch.stack([weight.detach().sum() for weight in self.model.parameters()]).sum()
+        sums = {"training loss": self.window.loss, "gradient": self.window.grad_norm, "sum of the weights": weights}
+        return next((name for name, value in sums.items() if not isfinite(value.item())), None)
+
+    def state(self, *, is_best: bool) -> checkpoint.TrainState:
+        progress = {
+            "samples_seen": self.samples_seen,
+            "best_loss": self.best_loss,
+            "is_best": is_best,
+            "window": self.window.state(),
+        }
         return checkpoint.TrainState(self.model.state_dict(), checkpoint.flatten_optimizer(self.optimizer), progress)
 
     def restore(self, state: checkpoint.TrainState) -> None:
@@ -131,7 +143,7 @@ class _Training:
         self.window.restore(state.progress["window"])
 
     def window_metrics(self, lr: float) -> dict[str, float]:
-        """Metrics of the window, which starts anew. Raises RunError if the loss is not finite."""
+        """Metrics of the window, which starts anew."""
         window, self.window = self.window, _Window(self.device)
         loss = window.loss.item() / window.num_steps
         metrics = {
@@ -159,20 +171,33 @@ def train(spec: RunSpec, table: PairTable, device: torch.device, hooks: Hooks) -
         What happens, an EndEvent last.
 
     Raises:
-        RunError: the loss is not finite (after a FaultEvent), or the batch is larger than the set.
+        RunError: the loss, its gradient or a weight is not finite (after a FaultEvent), or the batch is larger than the
+            set.
         CheckpointError: the newest checkpoint can't be used, or one can't be written.
     """
-    cadence = spec.train
     training = _Training(spec, device)
-    loader = Loader(table, spec.data, cadence.batch_size, spec.seed)
-    total = num_steps(spec, table.num_pairs) * cadence.batch_size
+    loader = Loader(table, spec.data, spec.train.batch_size, spec.seed)
+    total = num_steps(spec, table.num_pairs) * spec.train.batch_size
     if (found := checkpoint.newest(hooks.checkpoints)) is not None:
-        training.restore(checkpoint.load(found, hooks.spec_hash))
+        state = checkpoint.load(found, hooks.spec_hash)
+        training.restore(state)
+        if state.progress["is_best"]:  # a kill may have come before its copy was made
+            checkpoint.keep_as_best(found)
     else:
         yield from _evaluate(training, table, hooks)
-    batches = loader.batches(training.samples_seen, (total - training.samples_seen) // cadence.batch_size)
+    num_left = (total - training.samples_seen) // spec.train.batch_size
+    with closing(loader.batches(training.samples_seen, num_left)) as batches:  # its thread ends however this ends
+        yield from _steps(training, table, batches, total, hooks)
+
+
+def _steps(
+    training: _Training, table: PairTable, batches: Iterator[Batch], total: int, hooks: Hooks
+) -> Iterator[Event]:
+    """Step by step up to `total` samples, or to a reason to stop."""
+    cadence = training.spec.train
     while training.samples_seen < total:
         if (reason := hooks.stop()) is not None:
+            yield from _require_finite(training)
             yield _save(training, hooks, is_best=False)
             yield EndEvent(training.samples_seen, reason)
             return
@@ -186,12 +211,12 @@ def train(spec: RunSpec, table: PairTable, device: torch.device, hooks: Hooks) -
             is_last or training.samples_seen // every > before // every
             for every in (cadence.log_every_samples, cadence.eval_every_samples, cadence.checkpoint_every_samples)
         )
-        if log and device.type == "cuda":
+        if log and training.device.type == "cuda":
             torch.cuda.synchronize()
         training.window.wait_s += waited_s - start_s
         training.window.train_s += time.perf_counter() - start_s
-        if (log or evaluate or save) and not isfinite(training.window.loss.item()):
-            yield from _diverged(training)
+        if log or evaluate or save:
+            yield from _require_finite(training)
         if log:
             lr = float(training.optimizer.param_groups[0]["lr"])
             epoch = training.samples_seen / table.num_pairs
@@ -206,8 +231,10 @@ def train(spec: RunSpec, table: PairTable, device: torch.device, hooks: Hooks) -
     yield EndEvent(training.samples_seen, "finished")
 
 
-def _diverged(training: _Training) -> Iterator[Event]:
-    message = f"the training loss is not finite at {training.samples_seen:,} samples"
+def _require_finite(training: _Training) -> Iterator[Event]:
+    if (what := training.not_finite()) is None:
+        return
+    message = f"the {what} is not finite at {training.samples_seen:,} samples"
     yield FaultEvent(training.samples_seen, message)
     raise RunError(f"{message}; lower optim.max_lr (now {training.spec.optim.max_lr}) or lengthen schedule.warmup_frac")
 
@@ -221,7 +248,8 @@ def _evaluate(training: _Training, table: PairTable, hooks: Hooks) -> Iterator[E
 
 def _save(training: _Training, hooks: Hooks, *, is_best: bool) -> CheckpointEvent:
     folder = hooks.checkpoints / checkpoint.name_at(training.samples_seen)
-    checkpoint.save(folder, training.state(), hooks.spec_hash)
+    if not folder.exists():  # else it is of this very state, and a kill while it is replaced would lose it
+        checkpoint.save(folder, training.state(is_best=is_best), hooks.spec_hash)
     if is_best:
         checkpoint.keep_as_best(folder)
     checkpoint.prune(hooks.checkpoints, training.spec.train.keep_last)

@@ -6,7 +6,9 @@ Only regular files are read, straight from the tar: nothing is unpacked, so no n
 """
 
 import json
+import re
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from clipexp.data.sources import Drop, Pair, Part
 from clipexp.errors import SourceError
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]*)", re.DOTALL)  # key and suffix; folders may hold dots: `./v1.0/000.jpg`
 
 
 class WebDataset:
@@ -43,21 +46,12 @@ class WebDataset:
         stem = part.name.removesuffix(".tar")
         try:
             with tarfile.open(self.folder / part.name) as tar:
-                key, members = "", dict[str, bytes]()
-                for member in tar:
-                    if not member.isfile():
-                        yield Drop(f"{stem}/{member.name}", "no regular file")
-                        continue
-                    next_key, _, suffix = member.name.partition(".")
-                    if next_key != key and members:
-                        yield self._pair(f"{stem}/{key}", members)
-                        members = {}
-                    key = next_key
-                    file = tar.extractfile(member)
-                    members[suffix.lower()] = file.read() if file else b""
-                if members:
-                    yield self._pair(f"{stem}/{key}", members)
-        except tarfile.ReadError as error:
+                for key, found in _samples(tar):
+                    key = f"{stem}/{_text(key)}"
+                    yield Drop(key, found) if isinstance(found, str) else self._pair(key, found)
+                if not _ends_whole(tar):
+                    yield Drop(part.name, "tar cut short or damaged (no mark of its end)")
+        except (tarfile.ReadError, EOFError, zlib.error) as error:
             yield Drop(part.name, f"tar cut short or damaged ({error})")
 
     def _pair(self, key: str, members: dict[str, bytes]) -> Pair | Drop:
@@ -68,9 +62,43 @@ class WebDataset:
             return Drop(key, "no JSON")
         try:
             caption = json.loads(members["json"]).get(self.caption_key)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return Drop(key, "unreadable JSON")
         if not isinstance(caption, str) or not caption.strip():
             return Drop(key, f"no caption under {self.caption_key!r}")
         caption = " ".join(caption.split())
+        if caption != _text(caption):
+            return Drop(key, "caption is no Unicode")
         return Pair(key, image, (caption,), (f"caption:{caption.lower()}",))
+
+
+def _samples(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, bytes] | str]]:
+    """Each sample's key, and its files by suffix or the reason why there are none."""
+    key, members = "", dict[str, bytes]()
+    for member in tar:
+        named = NAME.fullmatch(member.name)
+        if not member.isfile() or not named:
+            yield member.name, "no key and suffix in its name" if member.isfile() else "no regular file"
+            continue
+        next_key, suffix = named[1], named[2].lower()
+        if members and (next_key != key or suffix in members):  # a suffix that comes again begins another sample
+            yield key, members
+            members = {}
+        key = next_key
+        file = tar.extractfile(member)
+        members[suffix] = file.read() if file else b""
+    if members:
+        yield key, members
+
+
+def _ends_whole(tar: tarfile.TarFile) -> bool:
+    """Whether reading stopped at a tar's end mark; `tarfile` stops without a word at a damaged header, too."""
+    if tar.fileobj is None:
+        return False
+    tar.fileobj.seek(tar.offset)
+    return tar.fileobj.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+
+
+def _text(name: str) -> str:
+    """The name, with what is no Unicode (halves of surrogate pairs) spelt out: no file could hold it."""
+    return name.encode(errors="backslashreplace").decode()

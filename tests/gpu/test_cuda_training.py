@@ -1,0 +1,91 @@
+"""A short run on a CUDA device."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clipexp.events import EndEvent, Event, StepEvent
+from clipexp.train import checkpoint
+from clipexp.train.device import choose_device, describe_device
+from tests.train.conftest import BATCH, Runs
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not torch.cuda.is_available(),
+        reason="NO GPU HERE: torch finds no CUDA device, so NOTHING ABOUT CUDA IS TESTED; run `make test-gpu` on one",
+    ),
+]
+both_precisions = pytest.mark.parametrize("precision", ["fp32", "bf16"])
+NUM_STEPS = 200
+TOTAL = NUM_STEPS * BATCH
+
+
+@pytest.fixture
+def runs(small_store: Path, tmp_path: Path) -> Runs:
+    return Runs(small_store, tmp_path, choose_device("cuda"))
+
+
+def losses(events: Iterator[Event] | list[Event]) -> list[float]:
+    return [event.metrics["train/loss"] for event in events if isinstance(event, StepEvent)]
+
+
+def long(precision: str) -> dict[str, Any]:
+    return {"precision": precision, "budget": {"samples": TOTAL}}
+
+
+def test_the_gpu_is_chosen_and_named() -> None:
+    assert choose_device("auto").type == choose_device("cuda").type == "cuda"
+    assert describe_device(torch.device("cuda")) == torch.cuda.get_device_name(0)
+
+
+@both_precisions
+def test_the_loss_falls_well_below_chance(runs: Runs, precision: str) -> None:
+    last = losses(runs.events(runs.spec(train=long(precision))))[-1]
+    assert last < 2  # chance is ln(16) = 2.77
+
+
+@both_precisions
+def test_a_stopped_run_goes_on_where_it_was(runs: Runs, precision: str) -> None:
+    spec = runs.spec(train=long(precision), data={"augment": "random_resized_crop", "captions": "sample"})
+    polls = itertools.count()
+    first = list(runs.events(spec, lambda: "interrupted" if next(polls) == 100 else None))
+    second = list(runs.events(spec))
+    assert first[-1] == EndEvent(100 * BATCH, "interrupted")
+    assert second[-1] == EndEvent(TOTAL, "finished")
+    assert min(event.samples_seen for event in second) > 100 * BATCH
+    assert losses(second)[0] < losses(first)[0]
+
+
+@both_precisions
+def test_the_step_after_a_resume_is_that_of_the_uninterrupted_run(runs: Runs, precision: str) -> None:
+    spec = runs.spec(train={"precision": precision, "log_every_samples": BATCH})
+    whole = losses(runs.events(spec, folder="whole"))
+    polls = itertools.count()
+    list(runs.events(spec, lambda: "interrupted" if next(polls) == 10 else None))
+    resumed = losses(runs.events(spec))
+    assert len(resumed) == 14
+    assert resumed[0] == pytest.approx(whole[10], rel=1e-2)
+
+
+def test_cpu_and_cuda_agree_on_the_first_step(small_store: Path, tmp_path: Path) -> None:
+    first = []
+    for name in ("cpu", "cuda"):
+        runs = Runs(small_store, tmp_path, torch.device(name))
+        spec = runs.spec(train={"budget": {"samples": BATCH}})
+        first += losses(runs.events(spec, folder=name))
+    assert first[1] == pytest.approx(first[0], rel=1e-3)
+
+
+def test_a_run_begun_on_the_gpu_can_end_on_the_cpu(small_store: Path, tmp_path: Path) -> None:
+    on_gpu = Runs(small_store, tmp_path, torch.device("cuda"))
+    polls = itertools.count()
+    list(on_gpu.events(on_gpu.spec(), lambda: "interrupted" if next(polls) == 10 else None))
+    on_cpu = Runs(small_store, tmp_path)
+    *_, end = on_cpu.events(on_cpu.spec())
+    assert end == EndEvent(24 * BATCH, "finished")
+    assert checkpoint.newest(tmp_path / "run") == tmp_path / "run" / checkpoint.name_at(24 * BATCH)
