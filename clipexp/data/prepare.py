@@ -6,11 +6,14 @@ Parts are read in parallel; the result does not depend on how many processes the
 name only when it is whole. A second call finds it and does nothing, or only tokenizes for a new tokenizer.
 """
 
+import contextlib
+import getpass
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from clipexp.data.manifest import (
     MANIFEST_FILE,
@@ -66,6 +70,19 @@ def prepare(spec: DataSpec, context_length: int, report: Report = lambda *_: Non
         StoreError: there is a store of that name, but damaged or made with other settings.
     """
     folder = Path(spec.store)
+    with _alone(folder):
+        return _prepare(spec, folder, context_length, report)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the store against other processes here that prepare it; they wait, and then find it there."""
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"clipexp-{getpass.getuser()}-{place}.lock"):
+        yield
+
+
+def _prepare(spec: DataSpec, folder: Path, context_length: int, report: Report) -> Store:
     if not (folder / MANIFEST_FILE).exists():
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise StoreError(f"{folder} is there, but is no prepared set; name another folder in data.store")
@@ -84,9 +101,10 @@ def prepare(spec: DataSpec, context_length: int, report: Report = lambda *_: Non
 def _prepare_pictures(spec: DataSpec, folder: Path, report: Report) -> None:
     source = open_source(spec)
     parts = source.parts()
+    partial = folder.with_name(f"{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed: we hold the lock
         partial.mkdir()
     except OSError as error:
         raise StoreError(

@@ -178,12 +178,7 @@ def train(spec: RunSpec, table: PairTable, device: torch.device, hooks: Hooks) -
     training = _Training(spec, device)
     loader = Loader(table, spec.data, spec.train.batch_size, spec.seed)
     total = num_steps(spec, table.num_pairs) * spec.train.batch_size
-    if (found := checkpoint.newest(hooks.checkpoints)) is not None:
-        state = checkpoint.load(found, hooks.spec_hash)
-        training.restore(state)
-        if state.progress["is_best"]:  # a kill may have come before its copy was made
-            checkpoint.keep_as_best(found)
-    else:
+    if not _resume(training, hooks):
         yield from _evaluate(training, table, hooks)
     num_left = (total - training.samples_seen) // spec.train.batch_size
     with closing(loader.batches(training.samples_seen, num_left)) as batches:  # its thread ends however this ends
@@ -229,6 +224,18 @@ def _steps(
         if save or is_best:
             yield _save(training, hooks, is_best=is_best)
     yield EndEvent(training.samples_seen, "finished")
+
+
+def _resume(training: _Training, hooks: Hooks) -> bool:
+    """Go back to the newest checkpoint; whether there is one."""
+    found = checkpoint.newest(hooks.checkpoints)
+    if found is None:
+        return False
+    state = checkpoint.load(found, hooks.spec_hash)
+    training.restore(state)
+    if state.progress["is_best"]:  # a kill may have come before its copy was made
+        checkpoint.keep_as_best(found)
+    return True
 
 
 def _require_finite(training: _Training) -> Iterator[Event]:

@@ -213,3 +213,11 @@ def test_a_store_is_described_in_a_line(few_scenes: Store) -> None:
         "52 training pairs, 8 for validation, 0 left out (they share content with validation),"
         ' 3 dropped {"no JSON": 2, "no picture": 1}'
     )
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    left = tmp_path / "store.partial"
+    left.mkdir()
+    (left / "part-00000.pixels").write_bytes(b"half")
+    prepare(data_spec(tmp_path / "store"), CONTEXT_LENGTH)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

@@ -3,7 +3,8 @@
     OpenMoji(image_size_px=64).read(Part("openmoji"))
 
 Variants of one emoji (skin tones, genders, presentation) share its base code point, and so its group: they never stand
-on both sides of the split. Preparing adds the pixels' hash as a further group, since some drawings are identical.
+on both sides of the split; nor does a name or an alias that two emojis share. Preparing adds the pixels' hash as a
+further group, since some drawings are identical.
 """
 
 import functools
@@ -40,7 +41,8 @@ class OpenMoji:
                 continue
             canvas = np.full((self.image_size_px, self.image_size_px, 3), 255, np.uint8)
             drawings.paste(canvas, drawings.render(code, self.image_size_px), 0, 0)
-            yield Pair(code, canvas, captions, (f"base:{base_code_point(code)}",))
+            tied_by = (f"base:{base_code_point(code)}", *(f"caption:{caption}" for caption in captions))
+            yield Pair(code, canvas, captions, tied_by)
 
 
 def names(code: str) -> tuple[str, ...]:
