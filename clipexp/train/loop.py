@@ -88,7 +88,7 @@ class _Training:
         self.spec = spec
         self.device = device
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.seed)
+            torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reseed a GPU's too
             self.model = CLIP(spec.model, spec.data.tokenizer.vocab_size)  # drawn on the CPU: the same on every device
         self.model.to(device)
         self.optimizer = make_optimizer(self.model.named_parameters(), spec.optim)

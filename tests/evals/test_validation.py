@@ -13,6 +13,7 @@ from torch import Tensor
 from clipexp.data.store import PairTable, Store
 from clipexp.errors import RunError
 from clipexp.evals import validation
+from clipexp.evals.metrics import median_rank, ranks, recall_at_k
 from clipexp.evals.validation import FrozenValidation, block_size, loss_metric
 from clipexp.model.clip import CLIP
 from clipexp.model.loss import info_nce
@@ -72,6 +73,24 @@ def test_the_loss_is_info_nce_over_the_whole_set(table: PairTable, spec: RunSpec
     loss = info_nce(*embed(model, table, 0, table.num_pairs), model.logit_scale).item()
     frozen = FrozenValidation(table, spec, CPU)
     assert frozen.run(model)[0][frozen.loss_metric] == pytest.approx(loss, rel=1e-5)
+
+
+def test_recall_is_measured_both_ways(table: PairTable, spec: RunSpec, model: CLIP) -> None:
+    images, texts = embed(model, table, 0, table.num_pairs)
+    metrics, _ = FrozenValidation(table, spec, CPU).run(model)
+    found_by_way = {"text_to_image": ranks(texts @ images.T), "image_to_text": ranks(images @ texts.T)}
+    for way, found in found_by_way.items():
+        assert metrics[f"val/{way}_median_rank"] == median_rank(found)
+        for k in (1, 5, 10):
+            assert metrics[f"val/{way}_recall_at_{k}"] == recall_at_k(found, k)
+    assert not torch.equal(*found_by_way.values())
+
+
+def test_evaluation_builds_no_graph(table: PairTable, spec: RunSpec, model: CLIP) -> None:
+    outputs: list[Tensor] = []
+    model.register_forward_hook(lambda _, __, pair: outputs.extend(pair))
+    FrozenValidation(table, spec, CPU).run(model)
+    assert [output.requires_grad for output in outputs] == [False, False]
 
 
 def test_several_blocks_are_averaged_and_recall_is_over_all(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clipexp.model.vision import PIXEL_MEAN_RGB, VisionTransformer
+from clipexp.model.vision import VisionTransformer
 from clipexp.spec.run import ModelSpec
 
 PATCHES = list(itertools.product(range(2), range(2)))
@@ -47,9 +47,19 @@ def test_a_picture_does_not_change_its_neighbours_in_the_batch(tower: VisionTran
     torch.testing.assert_close(tower(pictures)[[0, 2]], tower(grey(2)))
 
 
-def test_pixels_are_centred_on_the_channels_means(tower: VisionTransformer) -> None:
-    mean = torch.tensor(PIXEL_MEAN_RGB).view(1, 3, 1, 1)
-    torch.testing.assert_close(tower.mean, 255 * mean)
+def test_the_embedding_is_read_at_the_class_token(tower: VisionTransformer) -> None:
+    for name, weight in tower.transformer.named_parameters():
+        if name.endswith("proj.weight"):  # blocks that pass their input through: no token hears of another
+            torch.nn.init.zeros_(weight)
+    assert torch.equal(tower(grey()), tower(grey() + 100))
+
+
+def test_pixels_are_normalised_by_the_channels_means_and_deviations(tower: VisionTransformer) -> None:
+    seen: list[Tensor] = []
+    tower.patch_embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    tower(grey())
+    # (128 / 255 - 0.48145466) / 0.26862954 = 0.0763, and so on.
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx([0.0763, 0.1689, 0.3399], abs=1e-4)
     assert set(tower.state_dict()).isdisjoint({"mean", "std"})  # constants, not weights
 
 
