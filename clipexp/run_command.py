@@ -68,11 +68,13 @@ def result_rows(record: RunRecord) -> list[tuple[str, str]]:
 def next_commands(run_id: str) -> list[str]:
     """What a person may want to do with a finished run."""
     short = run_id[:8]
-    return [
-        f"clipexp report {short}                 # reports/NAME/report.md, with the loss plot",
-        "clipexp ui                              # the run in MLflow",
-        f'clipexp note {short} "what I saw"       # kept with the run, shown in its report',
-    ]
+    meaning_by_command = {
+        f"clipexp report {short}": "reports/NAME/report.md, with the loss plot",
+        "clipexp ui": "the run in MLflow",
+        f'clipexp note {short} "what I saw"': "kept with the run, shown in its report",
+    }
+    width = max(map(len, meaning_by_command))
+    return [f"{command:<{width}}  # {meaning}" for command, meaning in meaning_by_command.items()]
 
 
 def print_runs(records: Sequence[RunRecord], limit: int) -> None:

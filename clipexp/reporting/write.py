@@ -62,6 +62,10 @@ def _collect(client: "MlflowClient", record: RunRecord) -> RunEvidence:
 
 
 def _spec_yaml(client: "MlflowClient", record: RunRecord) -> str:
+    if not client.list_artifacts(record.run_id, "spec"):
+        raise ReportError(
+            f"run {record.run_id} keeps no spec/resolved.yaml; only runs of `clipexp run` can be reported"
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = client.download_artifacts(record.run_id, "spec/resolved.yaml", folder)
         return Path(path).read_text()

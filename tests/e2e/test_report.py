@@ -86,6 +86,14 @@ def test_a_run_without_validation_is_reported_as_such(finished: Finished, tmp_pa
     client.delete_run(run_id)
 
 
+def test_a_run_that_another_tool_made_is_refused(finished: Finished, tmp_path: Path) -> None:
+    client = connect(home().tracking_uri)
+    run_id = client.create_run(client.get_experiment_by_name("clipexp").experiment_id, run_name="foreign").info.run_id
+    with pytest.raises(ReportError, match=r"keeps no spec/resolved\.yaml"):
+        clipexp.report([run_id], out=tmp_path)
+    client.delete_run(run_id)
+
+
 @pytest.mark.parametrize(
     ("runs", "name", "message"),
     [
