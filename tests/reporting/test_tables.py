@@ -1,0 +1,65 @@
+"""Tables: values as people write them, and only what differs."""
+
+import dataclasses
+
+import pytest
+
+from clipexp.reporting.tables import escape, markdown_table, setting_value, shown_settings
+from clipexp.track.records import RunRecord
+
+RECORD = RunRecord(
+    run_id="0123456789",
+    name="a",
+    spec_hash="abc",
+    status="FINISHED",
+    seed=0,
+    git={},
+    params={},
+    tags={},
+    curves={},
+    final={},
+    started_ms=0,
+    duration_s=1.0,
+)
+
+
+def with_params(**params: str) -> RunRecord:
+    return dataclasses.replace(RECORD, params={key.replace("__", "."): value for key, value in params.items()})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "shown"),
+    [
+        ("optim.max_lr", "0.0003", "3e-4"),
+        ("optim.max_lr", "0.00025", "2.5e-4"),
+        ("optim.weight_decay", "0.2", "0.2"),
+        ("train.batch_size", "1024", "1,024"),
+        ("schedule.warmup_frac", "0.02", "2%"),
+        ("schedule.warmup_frac", "0.0", "0%"),
+        ("optim.grad_clip_norm", "None", "–"),
+        ("data.shuffle", "none", "none"),
+    ],
+)
+def test_a_setting_is_shown_as_people_write_it(setting: str, value: str, shown: str) -> None:
+    assert setting_value(dataclasses.replace(RECORD, params={setting: value}), setting) == shown
+
+
+def test_only_what_differs_is_shown_beside_the_core_settings() -> None:
+    one = with_params(optim__beta2="0.98", data__shuffle="none", data__store="x", seed="0")
+    two = with_params(optim__beta2="0.98", data__shuffle="full", data__store="y", seed="1")
+    assert shown_settings([one, two])[3:] == ["data.shuffle", "seed"]
+
+
+@pytest.mark.parametrize("text", ["<b>x</b>", "a | b", "*x*", "`x`", "[x](y)", "_x_", "line\nbreak"])
+def test_markup_in_a_text_is_taken_out_of_force(text: str) -> None:
+    shown = escape(text)
+    assert not set(shown) & set("<>|*`[]\n")
+    assert "_x" not in shown
+
+
+def test_names_with_underscores_inside_stay_readable() -> None:
+    assert escape("val/loss_block_40 & more") == "val/loss_block_40 &#38; more"
+
+
+def test_a_table_says_how_its_columns_are_aligned() -> None:
+    assert markdown_table(["run", "loss"], [["a", "1.5"]]) == "| run | loss |\n| --- | ---: |\n| a | 1.5 |"
