@@ -51,8 +51,11 @@ def runs_table(runs: Sequence[RunEvidence]) -> str:
 
 
 def shown_settings(records: Sequence[RunRecord]) -> list[str]:
-    """Params to show: the core ones, and all others in which the runs differ."""
-    keys = sorted({key for record in records for key in record.params})
+    """Params to show: the core ones, and all others in which the runs differ.
+
+    Where runs are of different kinds (of source, say), the keys that only some kinds have are left out.
+    """
+    keys = sorted(set.intersection(*(set(record.params) for record in records)))
     differing = [
         key
         for key in keys

@@ -50,6 +50,12 @@ def test_only_what_differs_is_shown_beside_the_core_settings() -> None:
     assert shown_settings([one, two])[3:] == ["data.shuffle", "seed"]
 
 
+def test_of_different_kinds_only_the_kind_is_shown() -> None:
+    scenes = with_params(data__source__kind="scenes-v1", data__source__num_pairs="42000")
+    tars = with_params(data__source__kind="webdataset", data__source__caption_key="prompt")
+    assert shown_settings([scenes, tars])[3:] == ["data.source.kind"]
+
+
 @pytest.mark.parametrize("text", ["<b>x</b>", "a | b", "*x*", "`x`", "[x](y)", "_x_", "line\nbreak"])
 def test_markup_in_a_text_is_taken_out_of_force(text: str) -> None:
     shown = escape(text)
