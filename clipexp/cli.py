@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 
-from clipexp.errors import ClipexpError
+from clipexp.errors import ClipexpError, StoreError
 
 EXIT_USER_ERROR = 2
 
@@ -51,7 +52,8 @@ def check(spec: Path, overrides: Sequence[str], as_json: bool) -> None:
     from clipexp.spec.load import load_spec
 
     found = preview(load_spec(spec, overrides))
-    click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text())
+    text = json.dumps(found.to_json(), indent=1) if as_json else found.to_text()
+    click.echo(_with_spec_named(text, spec, overrides))
 
 
 @main.group(cls=_Commands)
@@ -81,7 +83,9 @@ def prepare(spec: Path, overrides: Sequence[str]) -> None:
             progress.update(task_by_work[work], completed=done, total=total)
 
         store = prepare_store(run_spec.data, run_spec.model.context_length, report)
-    state = "is there already" if was_there else "prepared"
+    if was_there:
+        store.verify()
+    state = "is there already, every byte as it was" if was_there else "prepared"
     console.print(f"{run_spec.data.store} {state}: {describe(store.manifest)}", markup=False, soft_wrap=True)
     console.print(f"licence: {store.manifest.licence}", markup=False, soft_wrap=True)
 
@@ -92,14 +96,26 @@ def prepare(spec: Path, overrides: Sequence[str]) -> None:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="As --set train.device=...")
 @tracking_option
 def run(spec: Path, overrides: Sequence[str], device: str | None, tracking_uri: str | None) -> None:
-    """Train SPEC, recording everything in MLflow. An interrupted run goes on; a finished one says so."""
+    """Train SPEC, recording everything in MLflow. An interrupted run resumes; a finished one says so."""
     from clipexp.spec.load import load_spec
 
     device_override = [f"train.device={device}"] if device else []
     resolved = load_spec(spec, [*overrides, *device_override])  # its errors come before torch is loaded
     from clipexp.run_command import run_on_console
 
-    sys.exit(run_on_console(resolved, tracking_uri))
+    try:
+        code = run_on_console(resolved, tracking_uri)
+    except StoreError as error:
+        raise StoreError(_with_spec_named(str(error), spec, overrides)) from error
+    sys.exit(code)
+
+
+def _with_spec_named(text: str, spec: Path, overrides: Sequence[str]) -> str:
+    """A message with the command that prepares this spec's data, ready to be pasted."""
+    from clipexp.data.manifest import PREPARE
+
+    settings = [word for override in overrides for word in ("--set", override)]
+    return text.replace(PREPARE, PREPARE.replace("SPEC", shlex.join([str(spec), *settings])))
 
 
 @main.command()
@@ -168,11 +184,12 @@ def note(run: str, text: str, tracking_uri: str | None) -> None:
 @main.command()
 @click.option("--port", type=int, help="Port on loopback; by default a free one from 5000 on.")
 @click.option("--open/--no-open", "open_browser", default=False, help="Open the page in a browser.")
-def ui(port: int | None, open_browser: bool) -> None:
+@tracking_option
+def ui(port: int | None, open_browser: bool, tracking_uri: str | None) -> None:
     """Show runs in MLflow's UI, at the right page. A bare `mlflow ui` here would open an empty store."""
     from clipexp.ui import serve
 
-    serve(port, open_browser)
+    serve(port, open_browser, tracking_uri)
 
 
 @main.command()

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipexp.data.manifest import manifest_for
+from clipexp.data.manifest import data_checksum, manifest_for
 from clipexp.data.split import MAX_VAL_SHARE
 from clipexp.errors import StoreError
 from clipexp.spec import cost
 from clipexp.spec.load import ResolvedRun
-from clipexp.spec.run import RunSpec, budget_samples, num_steps, spec_hash
-from clipexp.track.mlflow_run import flatten
+from clipexp.spec.run import RunSpec, budget_samples, flatten, num_steps, spec_hash
 from clipexp.track.summary import cost_key, samples_per_s
 
 # Where no store is there to count: what each source gives, and why one should think so.
@@ -70,15 +69,19 @@ class Preview:
             lines.append(f"  {self.resolved.spec.hypothesis}")
         lines += ["", *_value_lines(content["values"]), ""]
         samples, steps = content["budget_samples"], content["num_steps"]
-        time = f"{self.seconds:,.0f} s by {self.rate[1]} earlier run(s) here" if self.seconds and self.rate else None
+        time = (
+            f"about {self.seconds:,.0f} s, by {self.rate[1]} earlier run(s) here"
+            if self.seconds and self.rate
+            else None
+        )
         facts = {
             "spec hash": self.spec_hash or "not yet: the store's checksum is part of it",
-            "store": self.store_problem or "there",
+            "store": self.store_problem or "prepared",
             "training pairs": f"{self.num_train:,} ({self.num_train_basis})",
             "budget": f"{samples:,} samples, {samples / self.num_train:.3g} epochs, {steps:,} steps",
             "parameters": f"{content['num_parameters'] / 1e6:.1f} M",
             "compute": f"{content['train_flops_per_sample'] / 1e9:.3g} GFLOPs a training sample",
-            "memory": f"about {content['memory_bytes'] / 1e9:.2g} GB at batch {self.resolved.spec.train.batch_size:,}",
+            "memory": f"about {content['memory_bytes'] / 1e9:.2g} GB for weights, optimizer and activations",
             "time": time or "unknown: no earlier run of this cost on this device",
         }
         return "\n".join([*lines, *(f"{name:<15} {value}" for name, value in facts.items())])
@@ -94,7 +97,11 @@ def preview(resolved: ResolvedRun) -> Preview:
     except StoreError as error:
         problem = str(error)
     else:
-        identity, num_train, basis = spec_hash(spec, manifest.checksum), manifest.num_train, "in the store"
+        num_train, basis = manifest.num_train, "in the store"
+        try:
+            identity = spec_hash(spec, data_checksum(spec.data, spec.model.context_length))
+        except StoreError as error:
+            problem = str(error)
     return Preview(resolved, identity, problem, num_train, basis, samples_per_s(cost_key(spec), _device_name(spec)))
 
 

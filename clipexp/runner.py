@@ -21,30 +21,23 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from clipexp.data.manifest import Manifest, manifest_for
+from clipexp.data.loader import Loader
+from clipexp.data.manifest import Manifest, data_checksum, manifest_for
 from clipexp.data.store import PairTable, Store
 from clipexp.errors import RunError
 from clipexp.evals.validation import FrozenValidation
-from clipexp.events import EndEvent, EvalEvent, Event, Example, StepEvent, StopReason
+from clipexp.events import EndEvent, Event, StepEvent, StopReason
 from clipexp.model.clip import CLIP
 from clipexp.plots.artifacts import log_examples, log_plots
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.run import RunSpec, num_steps, spec_hash
 from clipexp.track import mlflow_run
 from clipexp.track.home import home
-from clipexp.track.journal import (
-    CONSOLE_FILE,
-    HEADER_FILE,
-    SUMMARY_FILE,
-    Journal,
-    points,
-    read_json,
-    write_json,
-)
+from clipexp.track.journal import CONSOLE_FILE, SUMMARY_FILE, Journal, last_examples, points, write_header, write_json
 from clipexp.track.mlflow_store import connect, first_line, tracking_uri
 from clipexp.track.provenance import git_state, versions
 from clipexp.track.recorder import Recorder
-from clipexp.track.records import RunRecord, read_run
+from clipexp.track.records import RunRecord, read_run, runs_of_spec
 from clipexp.track.summary import RunSummary, cost_key
 from clipexp.track.system import system_metrics
 from clipexp.train import checkpoint
@@ -54,6 +47,7 @@ from clipexp.train.loop import Evaluation, Hooks, train
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STATUS_BY_REASON: dict[StopReason, mlflow_run.Status] = {
     "finished": "FINISHED",
     "interrupted": "KILLED",
@@ -70,6 +64,7 @@ class Execution:
     run_id: str
     client: "MlflowClient"
     tables: dict[str, PairTable]
+    validation: FrozenValidation
     manifest: Manifest
     device: torch.device
     lock: FileLock
@@ -77,7 +72,6 @@ class Execution:
     resumed_at: int
     is_finished: bool
     undelivered: list[str] = field(default_factory=list)
-    _examples: tuple[Example, ...] = ()
     _stop_reason: StopReason | None = None
 
     @property
@@ -85,8 +79,17 @@ class Execution:
         """Where this run's journal lies."""
         return home().journals / self.run_id
 
+    @property
+    def name(self) -> str:
+        """What the run is called; an earlier run of the same spec may have another name."""
+        return str(self.client.get_run(self.run_id).info.run_name) if self.is_finished else self.spec.name
+
+    def final(self) -> dict[str, float]:
+        """Each metric's last value, by the journal."""
+        return {metric: series[-1].value for metric, series in points(self.journal_folder).items()}
+
     def record(self) -> RunRecord:
-        """The run as it stands recorded."""
+        """The run as it stands recorded. Raises TrackingError if MLflow does not answer."""
         return read_run(self.client, self.run_id)
 
     def ask_to_stop(self, reason: StopReason) -> None:
@@ -96,18 +99,18 @@ class Execution:
     def events(self) -> Iterator[Event]:
         """Train, recording and passing on every event; the run's status in MLflow ends true in every case.
 
-        Ctrl-C and SIGTERM end it at the next step with a checkpoint; a second Ctrl-C ends it at once.
+        Ctrl-C, SIGTERM and SIGHUP end it at the next step with a checkpoint; a second Ctrl-C ends it at once.
         """
         if self.is_finished:
             return
         reason: StopReason = "failed"
         recorder = None
         try:
-            with Journal(self.journal_folder) as journal, Recorder(self.client, self.run_id, journal) as recorder:
+            with Journal(self.journal_folder) as journal:
                 journal.begin(self.resumed_at)
-                with self._signals():
+                with Recorder(self.client, self.run_id, journal) as recorder, self._signals():
                     for event in self._train():
-                        event = self._noted(event)
+                        event = self._with_system(event)
                         recorder.record(event)
                         yield event
                         if isinstance(event, EndEvent):
@@ -125,19 +128,15 @@ class Execution:
             self._close(reason)
 
     def _train(self) -> Iterator[Event]:
-        validation = FrozenValidation(self.tables["val"], self.spec, self.device)
-
         def evaluate(model: CLIP) -> Evaluation:
-            metrics, examples = validation.run(model)
-            return Evaluation(metrics[validation.loss_metric], metrics, examples)
+            metrics, examples = self.validation.run(model)
+            return Evaluation(metrics[self.validation.loss_metric], metrics, examples)
 
-        hooks = Hooks(evaluate, lambda: self._stop_reason, home().checkpoints / self.spec_hash, self.spec_hash)
+        hooks = Hooks(evaluate, lambda: self._stop_reason, home().checkpoints / self.run_id, self.spec_hash)
         return train(self.spec, self.tables["train"], self.device, hooks)
 
-    def _noted(self, event: Event) -> Event:
-        """Keep what the end needs; add the machine's state to a training event."""
-        if isinstance(event, EvalEvent):
-            self._examples = event.examples
+    def _with_system(self, event: Event) -> Event:
+        """Add the machine's state to a training event."""
         if isinstance(event, StepEvent):
             system = system_metrics()
             if self.device.type == "cuda":
@@ -152,7 +151,7 @@ class Execution:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
         try:
-            before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+            before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
         except ValueError:  # not the main thread: whoever runs us there has the signals
             before = {}
         try:
@@ -165,7 +164,7 @@ class Execution:
         """Leave a summary, artifacts and the true status; the lock last."""
         try:
             curves = points(self.journal_folder)
-            summary = RunSummary.of(curves, cost_key(self.spec), describe_device(self.device), reason)
+            summary = RunSummary.of(self.journal_folder, cost_key(self.spec), describe_device(self.device), reason)
             write_json(self.journal_folder / SUMMARY_FILE, summary.to_json())
             self._deliver(lambda: log_plots(self.client, self.run_id, self.spec.name, curves))
             self._deliver(self._log_examples)
@@ -184,10 +183,12 @@ class Execution:
             self.undelivered.append(first_line(error))
 
     def _log_examples(self) -> None:
-        rows = sorted({row for e in self._examples for row in (e.target_idx, *e.found_idx)})
+        examples = last_examples(self.journal_folder)
+        rows = sorted({row for e in examples for row in (e.target_idx, *e.found_idx)})
         if rows:
             pictures = dict(zip(rows, self.tables["val"].pixels(np.array(rows)), strict=True))
-            log_examples(self.client, self.run_id, self._examples, pictures, self.manifest.attribution)
+            credit = f"{self.manifest.attribution} Licence: {self.manifest.licence}."
+            log_examples(self.client, self.run_id, examples, pictures, credit.strip())
 
 
 def start(resolved: ResolvedRun, tracking: str | None = None) -> Execution:
@@ -202,46 +203,47 @@ def start(resolved: ResolvedRun, tracking: str | None = None) -> Execution:
     """
     spec = resolved.spec
     manifest = manifest_for(spec.data)
+    checksum = data_checksum(spec.data, spec.model.context_length)
     store = Store(Path(spec.data.store))
-    context = spec.model.context_length
-    tables = {side: store.table(side, spec.data.tokenizer, context) for side in ("train", "val")}
-    if spec.train.batch_size > manifest.num_train:
-        raise RunError(
-            f"train.batch_size {spec.train.batch_size:,} is above the {manifest.num_train:,} training pairs of"
-            f" {spec.data.store}; lower it, or prepare a larger set"
-        )
+    tables = {side: store.table(side, spec.data.tokenizer, spec.model.context_length) for side in ("train", "val")}
+    Loader(tables["train"], spec.data, spec.train.batch_size, spec.seed)  # refuses a batch above the set
     device = choose_device(spec.train.device)
     require_precision(spec.train.precision, device)
+    validation = FrozenValidation(tables["val"], spec, device)
     uri = tracking_uri(tracking)
-    home().make()
     client = connect(uri)
+    home().make()
     identity = mlflow_run.Identity(
-        spec,
-        spec_hash(spec, manifest.checksum),
-        manifest.checksum,
-        manifest.num_train,
-        describe_device(device),
-        git_state(),
-        versions(),
+        spec=spec,
+        spec_hash=spec_hash(spec, checksum),
+        store_checksum=manifest.checksum,
+        num_train_pairs=manifest.num_train,
+        total_samples=num_steps(spec, manifest.num_train) * spec.train.batch_size,
+        device=describe_device(device),
+        git=git_state(),
+        versions=versions(),
     )
     lock = _lock(identity.spec_hash)
     try:
-        run_id, is_finished, resumed_at = _take_up(client, uri, identity.spec_hash)
-        if run_id is None:
-            run_id = mlflow_run.create(client, uri, identity)
-            header = {"run_id": run_id, "spec_hash": identity.spec_hash, "name": spec.name, "tracking_uri": uri}
-            (home().journals / run_id).mkdir(parents=True, exist_ok=True)
-            write_json(home().journals / run_id / HEADER_FILE, header)
-        elif not is_finished:
-            mlflow_run.resume(client, run_id)
+        run_id, is_finished, resumed_at = _take_up(client, uri, identity)
     except BaseException:
         lock.release()
         raise
     if is_finished:
         lock.release()
-    total = num_steps(spec, manifest.num_train) * spec.train.batch_size
     return Execution(
-        spec, identity.spec_hash, run_id, client, tables, manifest, device, lock, total, resumed_at, is_finished
+        spec=spec,
+        spec_hash=identity.spec_hash,
+        run_id=run_id,
+        client=client,
+        tables=tables,
+        validation=validation,
+        manifest=manifest,
+        device=device,
+        lock=lock,
+        total_samples=identity.total_samples,
+        resumed_at=resumed_at,
+        is_finished=is_finished,
     )
 
 
@@ -250,10 +252,15 @@ def run(resolved: ResolvedRun, tracking_uri: str | None = None) -> RunRecord:
 
     Raises:
         ClipexpError: as `start`, or training diverged.
+        KeyboardInterrupt: Ctrl-C ended it, with a checkpoint.
     """
     execution = start(resolved, tracking_uri)
-    for _ in execution.events():
-        pass
+    reason: StopReason = "finished"
+    for event in execution.events():
+        if isinstance(event, EndEvent):
+            reason = event.reason
+    if reason == "interrupted":
+        raise KeyboardInterrupt
     return execution.record()
 
 
@@ -270,29 +277,30 @@ def _lock(spec_hash: str) -> FileLock:
     return lock
 
 
-def _take_up(client: "MlflowClient", uri: str, wanted_hash: str) -> tuple[str | None, bool, int]:
-    """An earlier run of this spec: its id, whether it is finished, and where it goes on.
+def _take_up(client: "MlflowClient", uri: str, identity: mlflow_run.Identity) -> tuple[str, bool, int]:
+    """The run to carry out: its id, whether it is finished already, and where it goes on.
 
-    A checkpoint that can't be used is an error; an earlier run that left none is left as it is.
+    The newest run of this spec that has a checkpoint goes on; otherwise one is made. We hold the spec's lock, so an
+    earlier run that still says RUNNING was killed, and is set so.
+
+    Raises:
+        CheckpointError: there is a checkpoint to go on from, but it can't be used.
     """
-    from mlflow.exceptions import MlflowException
-
-    interrupted: str | None = None
-    for header in sorted(home().journals.glob(f"*/{HEADER_FILE}"), key=lambda path: path.stat().st_mtime):
-        content = read_json(header)
-        if content.get("spec_hash") != wanted_hash or content.get("tracking_uri") != uri:
-            continue
-        try:
-            found = client.get_run(content["run_id"])
-        except MlflowException:
-            continue  # deleted for good in MLflow
-        if found.info.lifecycle_stage != "active":
-            continue
-        if found.info.status == "FINISHED":
-            return content["run_id"], True, 0
-        interrupted = content["run_id"]
-    newest = checkpoint.newest(home().checkpoints / wanted_hash)
-    if interrupted is None or newest is None:
-        return None, False, 0
-    state = checkpoint.load(newest, wanted_hash)
-    return interrupted, False, int(state.progress["samples_seen"])
+    earlier = runs_of_spec(client, uri, identity.spec_hash)
+    for run_id, status in earlier:
+        if status == "FINISHED":
+            return run_id, True, 0
+    taken, resumed_at = None, 0
+    for run_id, status in earlier:
+        newest = checkpoint.newest(home().checkpoints / run_id)
+        if taken is None and newest is not None:
+            resumed_at = int(checkpoint.load(newest, identity.spec_hash).progress["samples_seen"])
+            taken = run_id
+        elif status == "RUNNING":
+            mlflow_run.end(client, run_id, "KILLED")
+    if taken is not None:
+        mlflow_run.resume(client, taken, identity)
+        return taken, False, resumed_at
+    run_id = mlflow_run.create(client, uri, identity)
+    write_header(home().journals / run_id, run_id, identity.spec_hash, uri)
+    return run_id, False, 0

@@ -17,28 +17,32 @@ import click
 
 from clipexp.errors import TrackingError
 from clipexp.track.home import home
-from clipexp.track.mlflow_store import connect, experiment_id
+from clipexp.track.mlflow_store import connect, experiment_id, tracking_uri
 
 HOST = "127.0.0.1"
+PAGE = "/#/experiments/{}/runs?workflowType=machine_learning"
 FIRST_PORT, NUM_PORTS = 5000, 100
 START_TIMEOUT_S = 60
 
 
-def serve(port: int | None, open_browser: bool) -> None:
-    """Serve until Ctrl-C.
+def serve(port: int | None, open_browser: bool, tracking: str | None = None) -> None:
+    """Serve until Ctrl-C; for a store that is a server already, only say which page to open.
 
     Raises:
         TrackingError: the port is taken, or the server does not start.
     """
-    uri = home().tracking_uri
+    uri = tracking_uri(tracking)
     experiment = experiment_id(connect(uri), uri)
+    if uri.startswith(("http://", "https://")):
+        click.echo(f"runs: {uri}{PAGE.format(experiment)}")
+        return
     port = free_port() if port is None else port
     if _is_taken(port):
         raise TrackingError(f"port {port} is taken; leave --port out to take a free one")
-    page = f"http://{HOST}:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    page = f"http://{HOST}:{port}{PAGE.format(experiment)}"
     click.echo("starting MLflow's UI (some seconds) ...")
     server = subprocess.Popen(  # noqa: S603 (our own interpreter and words)
-        server_command(port),
+        server_command(port, uri),
         env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -46,7 +50,7 @@ def serve(port: int | None, open_browser: bool) -> None:
     )
     stop = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _wait_until_up(server, port)
+        _wait_until_up(server, port, uri)
         click.echo(f"runs: {page}\nstop it with Ctrl-C")
         if open_browser:
             webbrowser.open(page)
@@ -58,12 +62,11 @@ def serve(port: int | None, open_browser: bool) -> None:
         _end(server)
 
 
-def server_command(port: int) -> list[str]:
+def server_command(port: int, uri: str) -> list[str]:
     """The server's own words, as one could type them."""
-    place = home()
     words = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    artifacts = str(place.artifacts.resolve())
-    return [*words, "--backend-store-uri", place.tracking_uri, "--artifacts-destination", artifacts]
+    artifacts = str(home().artifacts.resolve())
+    return [*words, "--backend-store-uri", uri, "--artifacts-destination", artifacts]
 
 
 def free_port() -> int:
@@ -84,7 +87,7 @@ def _is_taken(port: int) -> bool:
     return False
 
 
-def _wait_until_up(server: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait_until_up(server: "subprocess.Popen[bytes]", port: int, uri: str) -> None:
     give_up = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < give_up:
         if server.poll() is not None:
@@ -95,7 +98,7 @@ def _wait_until_up(server: "subprocess.Popen[bytes]", port: int) -> None:
             time.sleep(0.2)
             continue
         return
-    command = " ".join(server_command(port))
+    command = " ".join(server_command(port, uri))
     raise TrackingError(f"MLflow's server did not start; see why with: {command}")
 
 

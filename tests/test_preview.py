@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from clipexp.cli import main
+from clipexp.data.manifest import data_checksum, manifest_for
 from clipexp.preview import OPENMOJI_TRAIN_PAIRS, TEXT_TO_IMAGE_2M_PAIRS, preview
 from clipexp.spec.load import ResolvedRun, resolve
 from clipexp.spec.run import spec_hash
@@ -107,9 +108,9 @@ def test_tars_without_a_store_are_counted_by_their_size(spec: Path) -> None:
 
 def test_with_a_store_the_count_and_the_identity_are_its_own(small_run: ResolvedRun) -> None:
     found = preview(small_run)
-    manifest = json.loads((Path(small_run.spec.data.store) / "manifest.json").read_text())
-    assert (found.num_train, found.num_train_basis) == (manifest["num_train"], "in the store")
-    assert found.spec_hash == spec_hash(small_run.spec, manifest["checksum"])
+    manifest = manifest_for(small_run.spec.data)
+    assert (found.num_train, found.num_train_basis) == (manifest.num_train, "in the store")
+    assert found.spec_hash == spec_hash(small_run.spec, data_checksum(small_run.spec.data, 32))
     assert found.store_problem is None
 
 
@@ -142,7 +143,7 @@ def test_the_time_rests_on_the_median_of_earlier_runs_of_this_cost_and_device(sp
 
     key, device = cost_key(load_spec(spec).spec), f"{cpu_name()}, 2 threads"
     for run_id, rate in {"a": 100.0, "b": 400.0, "c": 1000.0}.items():
-        write_summary(workplace, run_id, cost_key=key, device=device, samples_per_s=rate)
+        write_summary(workplace, run_id, cost_key=key, device=device, samples_seen=20 * rate, duration_s=20.0)
     content = check()
     assert (content["seconds"], content["seconds_basis_runs"]) == (20.0, 3)  # 8,000 samples at 400/s
     text = CliRunner().invoke(main, ["check", "spec.yaml"]).output
@@ -151,13 +152,18 @@ def test_the_time_rests_on_the_median_of_earlier_runs_of_this_cost_and_device(sp
 
 @pytest.mark.parametrize(
     "differing",
-    [{"cost_key": "another"}, {"device": "Another processor, 2 threads"}, {"samples_per_s": None}],
+    [{"cost_key": "another"}, {"device": "Another processor, 2 threads"}, {"duration_s": 9.0}],
     ids=["cost", "device", "no rate"],
 )
 def test_runs_of_another_cost_or_device_give_no_time(spec: Path, workplace: Path, differing: dict[str, Any]) -> None:
     from clipexp.spec.load import load_spec
 
-    same = {"cost_key": cost_key(load_spec(spec).spec), "device": f"{cpu_name()}, 2 threads", "samples_per_s": 100.0}
+    same = {
+        "cost_key": cost_key(load_spec(spec).spec),
+        "device": f"{cpu_name()}, 2 threads",
+        "samples_seen": 2000,
+        "duration_s": 20.0,
+    }
     write_summary(workplace, "a", **(same | differing))
     assert check()["seconds"] is None
 

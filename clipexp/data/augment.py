@@ -5,6 +5,7 @@ augment(pixels, "random_resized_crop", seed=0, position=51_200)
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,7 +27,8 @@ def augment(pixels: Tensor, kind: Literal["none", "random_resized_crop"], seed: 
     if kind == "none":
         return pixels
     batch = pixels.shape[0]
-    generator = torch.Generator().manual_seed(hash((seed, position)) & 0x7FFF_FFFF_FFFF_FFFF)
+    entropy = int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    generator = torch.Generator().manual_seed(entropy)
     area, down, right = torch.rand(3, batch, generator=generator).unbind()
     side = (MIN_AREA_FRAC + (1 - MIN_AREA_FRAC) * area).sqrt()  # of the crop, as a share of the picture's
     theta = torch.zeros(batch, 2, 3)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipexp.errors import StoreError
-from clipexp.spec.run import DataSpec, result_fields
+from clipexp.spec.run import DataSpec, TokenizerSpec, result_fields
 
 MANIFEST_FILE = "manifest.json"
+TOKENS_META = "meta.json"  # in a folder of tokens
+PREPARE = "clipexp data prepare SPEC"  # the command line puts the spec in hand for SPEC
 VERSION = 1
 Side = Literal["train", "val"]
 
@@ -72,7 +74,7 @@ def read_manifest(store: Path) -> Manifest:
         StoreError: the store is missing, of another version, unreadable or cut short.
     """
     path = store / MANIFEST_FILE
-    remedy = "prepare it with: clipexp data prepare SPEC"
+    remedy = f"prepare it with: {PREPARE}"
     if not path.is_file():
         raise StoreError(f"there is no prepared set at {store}; {remedy}")
     try:
@@ -111,6 +113,41 @@ def manifest_for(spec: DataSpec) -> Manifest:
         details = "; ".join(f"{key} is {manifest.settings.get(key)}, the spec says {wanted[key]}" for key in differing)
         raise StoreError(
             f"the store {spec.store} was prepared with other settings: {details}."
-            " Name another folder in data.store, or remove this one, and run: clipexp data prepare SPEC"
+            f" Name another folder in data.store, or remove this one, and run: {PREPARE}"
         )
     return manifest
+
+
+def find_tokens(store: Path, spec: TokenizerSpec, context_length: int) -> Path | None:
+    """The folder with a store's tokens for this tokenizer, `tokens-HASH`; None if there is none that is whole.
+
+    Raises:
+        StoreError: what a folder of tokens says of itself is damaged.
+    """
+    wanted = {**result_fields(spec), "context_length": context_length}
+    for meta in sorted(store.glob(f"tokens-*/{TOKENS_META}")):
+        try:
+            content = json.loads(meta.read_text())
+            found, num_bytes = content["spec"], dict(content["num_bytes"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise StoreError(f"{meta} is damaged ({error}); remove {meta.parent} and run: {PREPARE}") from error
+        is_whole = all((file := meta.parent / n).is_file() and file.stat().st_size == num_bytes[n] for n in num_bytes)
+        if found == wanted and is_whole:
+            return meta.parent
+    return None
+
+
+def data_checksum(spec: DataSpec, context_length: int) -> str:
+    """What a run trains on, in short: the prepared set's checksum and the hash of its tokens.
+
+    Raises:
+        StoreError: as `manifest_for`, or the set is not tokenized as the spec asks.
+    """
+    checksum = manifest_for(spec).checksum
+    folder = find_tokens(Path(spec.store), spec.tokenizer, context_length)
+    if folder is None:
+        raise StoreError(
+            f"{spec.store} is not tokenized with data.tokenizer {spec.tokenizer.kind} at context_length"
+            f" {context_length}; add that with: {PREPARE}"
+        )
+    return f"{checksum} {folder.name}"

@@ -29,6 +29,7 @@ from clipexp.data.manifest import (
     Manifest,
     Shard,
     Side,
+    find_tokens,
     manifest_for,
     shards_checksum,
     store_settings,
@@ -36,7 +37,7 @@ from clipexp.data.manifest import (
 from clipexp.data.picture import UnreadablePictureError, decode_square, encode_jpeg
 from clipexp.data.sources import Drop, Pair, Part, Pixels, Source, open_source
 from clipexp.data.split import Split, split_pairs
-from clipexp.data.store import Store, find_tokens, write_tokens
+from clipexp.data.store import Store, write_tokens
 from clipexp.data.tokenizer import Tokenizer
 from clipexp.errors import SourceError, StoreError
 from clipexp.spec.run import DataSpec
@@ -261,7 +262,9 @@ def describe(manifest: Manifest) -> str:
     """A line that says what a store holds."""
     dropped = sum(manifest.num_dropped_by_reason.values())
     reasons = json.dumps(dict(manifest.num_dropped_by_reason)) if dropped else ""
+    wanted = manifest.settings["split"]["num_val"]
+    asked = f" (asked: {wanted:,}; at most a fifth of the set is taken)" if manifest.num_val < wanted else ""
     return (
-        f"{manifest.num_train:,} training pairs, {manifest.num_val:,} for validation,"
+        f"{manifest.num_train:,} training pairs, {manifest.num_val:,} for validation{asked},"
         f" {manifest.num_left_out:,} left out (they share content with validation), {dropped:,} dropped {reasons}"
     ).strip()

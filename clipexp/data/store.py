@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clipexp.data.manifest import Manifest, Side, read_manifest
+from clipexp.data.manifest import PREPARE, TOKENS_META, Manifest, Side, find_tokens, read_manifest
 from clipexp.data.picture import decode_jpeg
 from clipexp.data.sources import Pixels
 from clipexp.data.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.integer]
 SIDES: tuple[Side, ...] = ("train", "val")
-REMEDY = "remove it and run: clipexp data prepare SPEC"
+REMEDY = f"remove it and run: {PREPARE}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Store:
         if folder is None:
             raise StoreError(
                 f"{self.folder} is not tokenized with data.tokenizer {tokenizer.kind} at context_length"
-                f" {context_length}; add that with: clipexp data prepare SPEC"
+                f" {context_length}; add that with: {PREPARE}"
             )
         try:
             tokens = np.load(folder / f"{side}.npy", mmap_mode="r")
@@ -88,7 +88,7 @@ class Store:
         """The tokenizer that made the tokens. Raises StoreError if there are none."""
         folder = find_tokens(self.folder, spec, context_length)
         if folder is None:
-            raise StoreError(f"{self.folder} holds no tokenizer {spec.kind}; add it with: clipexp data prepare SPEC")
+            raise StoreError(f"{self.folder} holds no tokenizer {spec.kind}; add it with: {PREPARE}")
         return Tokenizer((folder / "tokenizer.json").read_text(), context_length)
 
 
@@ -162,25 +162,6 @@ def _raw_images(batch: "pa.RecordBatch", size_px: int) -> Pixels | None:
     return np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, size_px, size_px, 3)[: batch.num_rows]
 
 
-def find_tokens(store: Path, spec: TokenizerSpec, context_length: int) -> Path | None:
-    """The folder with a store's tokens for this tokenizer, `tokens-HASH`, if it was tokenized so.
-
-    Raises:
-        StoreError: a folder of tokens is damaged.
-    """
-    wanted = {**result_fields(spec), "context_length": context_length}
-    for meta in sorted(store.glob("tokens-*/meta.json")):
-        try:
-            found = json.loads(meta.read_text())["spec"]
-        except (ValueError, LookupError, TypeError) as error:
-            raise StoreError(
-                f"{meta} is damaged ({error}); remove {meta.parent} and run: clipexp data prepare SPEC"
-            ) from error
-        if found == wanted:
-            return meta.parent
-    return None
-
-
 def write_tokens(store: Store, spec: TokenizerSpec, tokenizer: Tokenizer) -> None:
     """Tokenize both sides and keep the tokens beside the pictures, under a hash of the tokenizer and its spec.
 
@@ -193,7 +174,11 @@ def write_tokens(store: Store, spec: TokenizerSpec, tokenizer: Tokenizer) -> Non
         captions = [caption for row in store.all_captions(side) for caption in row]
         np.save(folder / f"{side}.npy", tokenizer.encode(captions))
     (folder / "tokenizer.json").write_text(tokenizer.content)
-    meta = {"spec": {**result_fields(spec), "context_length": tokenizer.context_length}, "hash": tokenizer.hash}
+    meta = {
+        "spec": {**result_fields(spec), "context_length": tokenizer.context_length},
+        "hash": tokenizer.hash,
+        "num_bytes": {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != TOKENS_META},
+    }
     tmp = folder / "meta.json.tmp"  # last, since its presence says that the rest is whole
     tmp.write_text(json.dumps(meta) + "\n")
-    tmp.replace(folder / "meta.json")
+    tmp.replace(folder / TOKENS_META)

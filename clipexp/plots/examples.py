@@ -16,7 +16,7 @@ from clipexp.events import Example
 Pixels = NDArray[np.uint8]
 SHEET_COLUMNS = 8
 CELL_PX, GAP_PX, CAPTION_PX, MARGIN_PX = 96, 8, 22, 12
-HIT, MISS = "#009E73", "#B0B0B0"
+HIT, MISS = "#009E73", "#808080"
 NUM_FOUND = 5
 
 
@@ -49,8 +49,8 @@ def examples_figure(examples: Sequence[Example], rows: Sequence[int], sheet: byt
     line_px = CAPTION_PX + CELL_PX + 2 * GAP_PX
     canvas = Image.new("RGB", (width, MARGIN_PX * 2 + CAPTION_PX + line_px * len(examples)), "white")
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN_PX, MARGIN_PX), "its own", fill="#444444", font=font)
-    draw.text((MARGIN_PX + CELL_PX + 3 * GAP_PX, MARGIN_PX), "what it found, best first", fill="#444444", font=font)
+    draw.text((MARGIN_PX, MARGIN_PX), "the caption's own", fill="#444444", font=font)
+    draw.text((MARGIN_PX + CELL_PX + 3 * GAP_PX, MARGIN_PX), "found, best first", fill="#444444", font=font)
     for line, example in enumerate(examples):
         top = MARGIN_PX + CAPTION_PX + line * line_px
         draw.text((MARGIN_PX, top), _fit(example.caption, font, width - 2 * MARGIN_PX), fill="black", font=font)

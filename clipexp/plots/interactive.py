@@ -6,14 +6,16 @@ html = run_page("quickstart", curves)
 from clipexp.plots.static import COLOURS
 from clipexp.track.journal import Curves
 
+# Each panel's title, its y axis's title, and its curves.
 PANELS = (
-    ("Loss", ("train/loss", "val/loss")),
-    ("Recall@1", ("val/text_to_image_recall_at_1", "val/image_to_text_recall_at_1")),
-    ("Gradient norm", ("train/grad_norm",)),
-    ("Learning rate", ("train/lr",)),
-    ("Logit scale", ("train/logit_scale",)),
-    ("Samples a second", ("system/samples_per_s",)),
+    ("Loss", "nats", ("train/loss", "val/loss")),
+    ("Recall@1", "share", ("val/text_to_image_recall_at_1", "val/image_to_text_recall_at_1")),
+    ("Gradient norm", "norm", ("train/grad_norm",)),
+    ("Learning rate", "learning rate", ("train/lr",)),
+    ("Logit scale", "scale", ("train/logit_scale",)),
+    ("Training rate", "samples/s", ("system/samples_per_s",)),
 )
+FROM_ZERO = ("Loss", "Recall@1")
 COLUMNS = 2
 RECALL_PANEL = 1  # its curves rise to the top right, so its legend stands below
 
@@ -24,8 +26,9 @@ def run_page(name: str, curves: Curves) -> str:
     from plotly.subplots import make_subplots
 
     rows = -(-len(PANELS) // COLUMNS)
-    figure = make_subplots(rows, COLUMNS, subplot_titles=[title for title, _ in PANELS])
-    for panel_idx, (_, prefixes) in enumerate(PANELS):
+    titles = [title for title, _, _ in PANELS]
+    figure = make_subplots(rows, COLUMNS, subplot_titles=titles, vertical_spacing=0.08)
+    for panel_idx, (panel, unit, prefixes) in enumerate(PANELS):
         row, column = divmod(panel_idx, COLUMNS)
         metrics = [metric for prefix in prefixes for metric in sorted(curves) if _belongs(metric, prefix)]
         for line_idx, metric in enumerate(metrics):
@@ -44,6 +47,8 @@ def run_page(name: str, curves: Curves) -> str:
                 col=column + 1,
             )
         figure.update_xaxes(title_text="samples seen", row=row + 1, col=column + 1)
+        mode = "tozero" if panel in FROM_ZERO else "normal"
+        figure.update_yaxes(title_text=unit, rangemode=mode, row=row + 1, col=column + 1)
         axes = figure.get_subplot(row + 1, column + 1)
         rises = panel_idx == RECALL_PANEL
         place = {

@@ -5,6 +5,7 @@ files = render(evidence)  # {"report.md": b"...", "figures/1a2b3c4d.svg": b"..."
 
 import datetime
 import math
+import statistics
 from collections.abc import Sequence
 
 from clipexp.plots.artifacts import headline
@@ -78,7 +79,10 @@ def _run_section(run: RunEvidence, evidence: Evidence, files: dict[str, bytes]) 
     if run.examples is not None:
         parts.append(_examples(run, files))
     spec = f"reports/{evidence.name}/data/{run.key}/spec.yaml"
-    parts.append(f"Run it again: `clipexp run {spec} --set seed=1` (run `{record.run_id}`, spec `{record.spec_hash}`)")
+    parts.append(
+        f"Replicate it with another seed: `clipexp run {spec} --set seed={record.seed + 1}`"
+        f" (run `{record.run_id}`, spec `{record.spec_hash}`)"
+    )
     return "\n\n".join(part for part in parts if part)
 
 
@@ -106,23 +110,33 @@ def _result_line(record: RunRecord) -> str:
         return f"**No validation was recorded**; the run's status is {record.status}."
     name = headline(record.curves)[0]
     best = min(record.curves[name], key=lambda point: point.value)
-    took = f" It took {record.duration_s:,.0f} s." if record.duration_s else ""
+    took = f" It took {record.duration_s:,.0f} s{_rate(record)}." if record.duration_s else ""
     status = "" if record.status == "FINISHED" else f" **The run did not finish: {record.status}.**"
     at_best = "its best" if best == end else f"best {best.value:.3f} at epoch {best.epoch:.3g}"
     return f"**{escape(name)} {end.value:.3f} at epoch {end.epoch:.3g}** ({at_best}).{took}{status}"
 
 
+def _rate(record: RunRecord) -> str:
+    """The training rate, as the median over the logging windows."""
+    series = record.curves.get("system/samples_per_s", ())
+    return f", at {statistics.median(point.value for point in series):,.0f} samples/s" if series else ""
+
+
 def _recall_table(record: RunRecord) -> str:
     final = record.final
-    if "val/num_pairs" not in final:
+    if "val/num_pairs" not in final or not any("_recall_at_" in metric for metric in final):
         return ""
+
+    def cell(metric: str, form: str) -> str:
+        return format(final[metric], form) if metric in final else "–"
+
     pairs = final["val/num_pairs"]
     header = ["retrieval", "recall@1", "recall@5", "recall@10", "median rank"]
     rows = [
         [
             words,
-            *(f"{final[f'val/{way}_recall_at_{k}']:.1%}" for k in (1, 5, 10)),
-            f"{final[f'val/{way}_median_rank']:,.0f}",
+            *(cell(f"val/{way}_recall_at_{k}", ".1%") for k in (1, 5, 10)),
+            cell(f"val/{way}_median_rank", ",.0f"),
         ]
         for way, words in RECALLS
     ]
@@ -147,12 +161,14 @@ def _examples(run: RunEvidence, files: dict[str, bytes]) -> str:
         return ""
     path = f"figures/{run.key}-examples.png"
     files[path] = examples_figure(kept.examples, kept.rows, kept.sheet)
-    found = sum(example.found_idx[0] == example.target_idx for example in kept.examples)
-    alt = f"{len(kept.examples)} captions, each with its own picture and the five it found"
+    num = len(kept.examples)
+    found = sum(example.found_idx[:1] == (example.target_idx,) for example in kept.examples)
+    finds = "finds its own picture" if found == 1 else "find their own picture"
+    alt = f"{num} captions, each with its own picture and the five it found"
     credit = f"\n\n<sub>{escape(kept.attribution)}</sub>" if kept.attribution else ""
     return (
-        f"The first {len(kept.examples)} validation captions and the pictures they found ({found} find their own first;"
-        f" a green frame marks it):\n\n![{alt}]({path}){credit}"
+        f"Validation captions and the pictures they found. {found} of {num} {finds} first; a green frame marks it."
+        f"\n\n![{alt}]({path}){credit}"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clipexp.errors import ReportError
 from clipexp.plots.artifacts import EXAMPLES, KeptExamples, read_examples
-from clipexp.reporting.evidence import Evidence, RunEvidence, read_evidence, write_evidence
+from clipexp.reporting.evidence import RUNS_FILE, Evidence, RunEvidence, read_evidence, write_evidence
 from clipexp.reporting.render import render
 from clipexp.track.mlflow_store import connect, tracking_uri
 from clipexp.track.records import RunRecord, find_run, read_run
@@ -39,7 +39,8 @@ def report(
 
     Raises:
         TrackingError: a run can't be found.
-        ReportError: a run is named twice, or the name is no folder's.
+        ReportError: a run is named twice, the name is no folder's, or, where no name is given, the folder
+            already holds a report on other runs.
     """
     client = connect(tracking_uri(tracking))
     run_ids = [find_run(client, reference) for reference in runs]
@@ -49,12 +50,33 @@ def report(
     title = name or "-vs-".join(dict.fromkeys(run.record.name for run in collected))
     if not NAME.fullmatch(title) or len(title) > 100:
         raise ReportError(f"{title[:100]!r} can't name a folder; give letters, digits, '.', '_' and '-' with --name")
+    if name is None:
+        _refuse_other_runs(out / title, run_ids)
     return _write(out / title, Evidence(title, tuple(collected)))
 
 
 def redraw_report(folder: Path) -> Path:
-    """Draw a report again from its own data folder; needs neither MLflow's store nor the runs."""
+    """Draw a report again from its own data folder; needs neither MLflow's store nor the runs.
+
+    Raises:
+        ReportError: there is no such folder, or its data is missing or damaged.
+    """
+    if not folder.is_dir():
+        here = ", ".join(sorted(path.parent.parent.name for path in folder.parent.glob(f"*/{DATA}/{RUNS_FILE}")))
+        raise ReportError(f"there is no report {folder.name}; reports here: {here or 'none yet'}")
     return _write(folder, read_evidence(folder / DATA))
+
+
+def _refuse_other_runs(folder: Path, run_ids: Sequence[str]) -> None:
+    """A name that was not chosen must not replace a report on other runs."""
+    if not (folder / DATA / RUNS_FILE).exists():
+        return
+    there = [run.record.run_id for run in read_evidence(folder / DATA).runs]
+    if set(there) != set(run_ids):
+        raise ReportError(
+            f"{folder} is a report on other runs: {', '.join(there)}; choose another folder with --name ANOTHER,"
+            f" or name the same runs"
+        )
 
 
 def _collect(client: "MlflowClient", record: RunRecord) -> RunEvidence:

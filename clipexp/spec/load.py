@@ -114,6 +114,8 @@ def _merge(under: Node, over: Node, path: str) -> Node:
     if kind_over and kind_under and kind_over.value != kind_under.value:
         return over
     members = dict(under.value)
+    if not path and "name" in over.value:
+        members.pop("hypothesis", None)  # it is about the experiment of the other name
     for key, node in over.value.items():
         members[key] = _merge(members[key], node, f"{path}.{key}".lstrip(".")) if key in members else node
     place = over if over.origin.is_file else under
@@ -178,8 +180,14 @@ def _validate(tree: Node, reading: _Reading) -> ResolvedRun:
                 problems.append(explain(detail, tree))
         problems += _size_problems(tree)
     if problems:
-        raise SpecError(list(dict.fromkeys(problems)))
+        raise SpecError(sorted(dict.fromkeys(problems), key=_place))
     return ResolvedRun(spec, dict(_origins(tree)))
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    """Sorts problems by file and line."""
+    file, _, line = problem.where.rpartition(":")
+    return (file, int(line)) if line.isdigit() else (problem.where, 0)
 
 
 def _size_problems(tree: Node) -> list[Problem]:

@@ -8,6 +8,7 @@ A field marked `Incidental` leaves the result as it is (names, paths, cadences, 
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -104,6 +105,10 @@ class WebDatasetSource(Spec):
 
     kind: Literal["webdataset"]
     caption_key: Annotated[str, Field(description="The key of the JSON that holds the caption.")] = "prompt"
+    licence: Annotated[str, Incidental, Field(description="The pictures' licence, for reports that show them.")] = (
+        "unknown"
+    )
+    attribution: Annotated[str, Incidental, Field(description="Whom reports that show the pictures credit.")] = ""
 
 
 SourceSpec = Annotated[ScenesV1Source | OpenMojiSource | WebDatasetSource, Field(discriminator="kind")]
@@ -245,7 +250,9 @@ class EvalsSpec(Spec):
     """The frozen validation."""
 
     num_pairs: Annotated[
-        Count, Field(description="Pairs used, in blocks of 1,024 where there are that many; the first of the set.")
+        int,
+        BeforeValidator(_whole),
+        Field(ge=2, description="Pairs used, the first of the set; above 1,024 rounded down to whole blocks of that."),
     ] = 1024
     num_examples: Annotated[
         int, Incidental, Field(ge=0, description="Captions kept with the five pictures that they found.")
@@ -300,7 +307,18 @@ def result_fields(spec: Spec) -> dict[str, Any]:
     return kept
 
 
-def spec_hash(spec: RunSpec, store_checksum: str) -> str:
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys: `{"a": {"b": 1}}` -> `{"a.b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def spec_hash(spec: RunSpec, data_checksum: str) -> str:
     """The run's identity: 12 hex digits over all that affects the result, the prepared set's checksum included."""
-    content = json.dumps({"spec": result_fields(spec), "store": store_checksum}, sort_keys=True)
+    content = json.dumps({"spec": result_fields(spec), "store": data_checksum}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from clipexp.events import Event
+from clipexp.events import Event, Example
+from clipexp.track.home import home
 
 EVENTS_FILE, HEADER_FILE, SUMMARY_FILE, CONSOLE_FILE = "events.jsonl", "run.json", "summary.json", "console.log"
+HOME_STORE = "mlruns"  # for the store beside the journals, wherever the checkout lies
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,41 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def write_header(folder: Path, run_id: str, spec_hash: str, tracking_uri: str) -> None:
+    """Say which run a journal is of, and where it is tracked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store = HOME_STORE if tracking_uri == home().tracking_uri else tracking_uri
+    write_json(folder / HEADER_FILE, {"run_id": run_id, "spec_hash": spec_hash, "tracking_uri": store})
+
+
+def journals_of_spec(spec_hash: str, tracking_uri: str) -> list[str]:
+    """Ids of the runs of a spec that have their journal here and are tracked in that store, newest first."""
+    store = HOME_STORE if tracking_uri == home().tracking_uri else tracking_uri
+    found = []
+    for header in sorted(home().journals.glob(f"*/{HEADER_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        content = read_json(header)
+        if (content.get("spec_hash"), content.get("tracking_uri")) == (spec_hash, store):
+            found.append(str(content["run_id"]))
+    return found
+
+
+def active_seconds(folder: Path) -> float:
+    """How long a run was at work, pauses between its attempts left out."""
+    times_by_attempt: dict[int, list[int]] = {}
+    for record in _records(folder):
+        times_by_attempt.setdefault(record["attempt"], []).append(record["time_ms"])
+    return sum(max(times) - min(times) for times in times_by_attempt.values()) / 1000
+
+
+def last_examples(folder: Path) -> tuple[Example, ...]:
+    """The examples of the last validation."""
+    evals = [record for record in live_records(folder) if record["event"] == "EvalEvent"]
+    return tuple(
+        Example(e["caption"], e["target_idx"], tuple(e["found_idx"]), tuple(e["scores"]))
+        for e in (evals[-1]["examples"] if evals else ())
+    )
 
 
 def points(folder: Path) -> dict[str, tuple[Point, ...]]:

@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from clipexp.spec.run import RunSpec
+from clipexp.spec.run import RunSpec, flatten
 from clipexp.spec.yaml_lines import dump
 from clipexp.track.mlflow_store import experiment_id
 from clipexp.track.provenance import Git
-from clipexp.track.records import SPEC_HASH_TAG, TAG
+from clipexp.track.records import SPEC_HASH_TAG, TAG, TOTAL_SAMPLES_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +31,7 @@ class Identity:
     spec_hash: str
     store_checksum: str
     num_train_pairs: int
+    total_samples: int
     device: str
     git: Git
     versions: Mapping[str, str]
@@ -53,9 +54,13 @@ def create(client: "MlflowClient", uri: str, identity: Identity) -> str:
     return run_id
 
 
-def resume(client: "MlflowClient", run_id: str) -> None:
-    """Set a run that goes on to RUNNING again."""
+def resume(client: "MlflowClient", run_id: str, identity: Identity) -> None:
+    """Set a run that goes on to RUNNING again, and say on what it does."""
     client.update_run(run_id, status="RUNNING")
+    on = {"device": identity.device, "git_commit": identity.git.commit, "torch": identity.versions.get("torch", "")}
+    client.set_tag(run_id, f"{TAG}resumed_on", json.dumps(on))
+    if identity.git.diff:
+        log_text(client, run_id, identity.git.diff, "code/uncommitted.diff")
 
 
 def end(client: "MlflowClient", run_id: str, status: Status) -> None:
@@ -71,17 +76,6 @@ def log_text(client: "MlflowClient", run_id: str, text: str, path: str) -> None:
         client.log_artifact(run_id, str(file), str(Path(path).parent))
 
 
-def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys: `{"a": {"b": 1}}` -> `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def resolved_yaml(spec: RunSpec) -> str:
     """A spec with every value written out; loading it gives the same spec."""
     return dump(spec.model_dump(mode="json"))
@@ -93,6 +87,7 @@ def _tags(identity: Identity) -> dict[str, str]:
         SPEC_HASH_TAG: identity.spec_hash,
         f"{TAG}store_checksum": identity.store_checksum,
         f"{TAG}num_train_pairs": str(identity.num_train_pairs),
+        TOTAL_SAMPLES_TAG: str(identity.total_samples),
         f"{TAG}device": identity.device,
         f"{TAG}git_commit": git.commit,
         f"{TAG}git_dirty": str(bool(git.diff)).lower() if git.commit else "",

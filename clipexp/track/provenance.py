@@ -16,16 +16,18 @@ class Git:
 
 
 def git_state() -> Git:
-    """The state of the checkout that the working directory lies in."""
-    return Git(_git("rev-parse", "HEAD").strip(), _git("diff", "HEAD"))
+    """The state of the checkout that the working directory lies in. Files git does not know are named in the diff."""
+    untracked = [line[3:] for line in _git("status", "--porcelain").splitlines() if line.startswith("??")]
+    names = "".join(f"# not in git: {name}\n" for name in untracked)
+    return Git(_git("rev-parse", "HEAD").strip(), _git("diff", "HEAD") + names)
 
 
 def _git(*words: str) -> str:
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        done = subprocess.run(["git", *words], capture_output=True, check=False)  # noqa: S603, S607
     except OSError:
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""
 
 
 def versions() -> dict[str, str]:

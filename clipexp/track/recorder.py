@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from clipexp.events import EvalEvent, Event, StepEvent
-from clipexp.track.journal import Journal
+from clipexp.track.journal import Journal, points
 from clipexp.track.mlflow_store import first_line
 
 if TYPE_CHECKING:
@@ -36,16 +36,14 @@ class Recorder:
         self._pending: list[Metric] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._delivered_step_by_key: dict[str, int] = {}
+        self._steps_before_by_key: dict[str, set[int]] = {}  # what earlier attempts delivered
         self._thread = threading.Thread(target=self._deliver_until_closed, name="mlflow", daemon=True)
 
     def record(self, event: Event) -> None:
         """Write to the journal, and queue the metrics for MLflow; their step is samples seen."""
         time_ms = self.journal.append(event)
         if isinstance(event, StepEvent | EvalEvent):
-            from mlflow.entities import Metric
-
-            metrics = [Metric(key, value, time_ms, event.samples_seen) for key, value in event.metrics.items()]
+            metrics = [_metric(key, value, time_ms, event.samples_seen) for key, value in event.metrics.items()]
             with self._lock:
                 self._pending += metrics
 
@@ -56,6 +54,13 @@ class Recorder:
             return len(self._pending)
 
     def __enter__(self) -> Self:
+        """Start to deliver: first what earlier attempts left in the journal and MLflow has not got."""
+        if self.journal.attempt > 1:
+            self._pending = [
+                _metric(key, point.value, point.time_ms, point.samples_seen)
+                for key, series in points(self.journal.folder).items()
+                for point in series
+            ]
         self._thread.start()
         return self
 
@@ -91,7 +96,13 @@ class Recorder:
         if self.journal.attempt == 1:
             return False
         key = metric.key
-        if key not in self._delivered_step_by_key:
+        if key not in self._steps_before_by_key:
             history = self.client.get_metric_history(self.run_id, key)
-            self._delivered_step_by_key[key] = max((point.step for point in history), default=-1)
-        return bool(metric.step <= self._delivered_step_by_key[key])
+            self._steps_before_by_key[key] = {point.step for point in history}
+        return metric.step in self._steps_before_by_key[key]
+
+
+def _metric(key: str, value: float, time_ms: int, samples_seen: int) -> "Metric":
+    from mlflow.entities import Metric
+
+    return Metric(key, value, time_ms, samples_seen)

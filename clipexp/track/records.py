@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from clipexp.errors import TrackingError
 from clipexp.track.home import EXPERIMENT, home
-from clipexp.track.journal import Curves, Point, points
+from clipexp.track.journal import SUMMARY_FILE, Curves, Point, journals_of_spec, points, read_json
+from clipexp.track.mlflow_store import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 TAG = "clipexp."
 NOTES_TAG = f"{TAG}notes"
 SPEC_HASH_TAG = f"{TAG}spec_hash"
+TOTAL_SAMPLES_TAG = f"{TAG}total_samples"
 PAGE = 1000
 
 
@@ -84,7 +86,9 @@ def list_runs(client: "MlflowClient") -> list[RunRecord]:
 
 
 def find_run(client: "MlflowClient", reference: str) -> str:
-    """The id of the run that is meant: by id, by its first characters, or the newest of that name or spec hash.
+    """The id of the run that is meant: by id, by its first characters, or by name or spec hash.
+
+    Of several with one name it is the newest that finished, or the newest at all.
 
     Raises:
         TrackingError: there is none, or more than one begins so.
@@ -95,7 +99,7 @@ def find_run(client: "MlflowClient", reference: str) -> str:
         return by_id[0].run_id
     named = [run for run in runs if reference in (run.name, run.spec_hash)]
     if named:
-        return named[0].run_id
+        return next((run for run in named if run.status == "FINISHED"), named[0]).run_id
     if by_id:
         raise TrackingError(f"{len(by_id)} runs begin with {reference}; give more of the id")
     known = ", ".join(dict.fromkeys(run.name for run in runs[:20])) or "none yet"
@@ -104,8 +108,28 @@ def find_run(client: "MlflowClient", reference: str) -> str:
 
 def read_run(client: "MlflowClient", run_id: str) -> RunRecord:
     """A run with its curves: from the journal where it lies here, else from MLflow."""
-    run = client.get_run(run_id)
-    return _record(run, points(home().journals / run_id) or _curves_from_mlflow(client, run))
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+        return _record(run, points(home().journals / run_id) or _curves_from_mlflow(client, run))
+    except MlflowException as error:
+        raise TrackingError(f"run {run_id} can't be read from MLflow ({first_line(error)})") from error
+
+
+def runs_of_spec(client: "MlflowClient", uri: str, spec_hash: str) -> list[tuple[str, str]]:
+    """Ids and statuses of a spec's runs that have their journal here, newest first; deleted ones are left out."""
+    from mlflow.exceptions import MlflowException
+
+    found = []
+    for run_id in journals_of_spec(spec_hash, uri):
+        try:
+            info = client.get_run(run_id).info
+        except MlflowException:
+            continue  # deleted for good
+        if info.lifecycle_stage == "active":
+            found.append((run_id, str(info.status)))
+    return found
 
 
 def add_note(client: "MlflowClient", run_id: str, note: Note) -> None:
@@ -124,6 +148,7 @@ def _record(run: "Run", curves: Curves) -> RunRecord:
     info, tags = run.info, dict(run.data.tags)
     final = {name: series[-1].value for name, series in curves.items()} or dict(run.data.metrics)
     ended = info.end_time
+    active = read_json(home().journals / info.run_id / SUMMARY_FILE).get("duration_s") if ended else None
     return RunRecord(
         run_id=info.run_id,
         name=info.run_name or info.run_id,
@@ -136,7 +161,7 @@ def _record(run: "Run", curves: Curves) -> RunRecord:
         curves=curves,
         final=dict(sorted(final.items())),
         started_ms=info.start_time,
-        duration_s=(ended - info.start_time) / 1000 if ended else None,
+        duration_s=active or ((ended - info.start_time) / 1000 if ended else None),
     )
 
 

@@ -1,6 +1,6 @@
 """What a finished run tells later ones: how fast which model went on which device.
 
-expected_seconds(cost_key(spec), device, samples)  # None where no run here tells
+samples_per_s(cost_key(spec), "NVIDIA H100")  # (9_800.0, 3): the median of three runs; None where none tells
 """
 
 import dataclasses
@@ -9,11 +9,14 @@ import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from clipexp.spec.run import RunSpec, result_fields
 from clipexp.track.home import home
-from clipexp.track.journal import SUMMARY_FILE, Curves, read_json
+from clipexp.track.journal import SUMMARY_FILE, active_seconds, points, read_json
+
+MIN_DURATION_S = 10
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,14 @@ class RunSummary:
     cost_key: str
     device: str
     reason: str
-    samples_per_s: float | None
+    duration_s: float
     samples_seen: int
 
     @classmethod
-    def of(cls, curves: Curves, cost_key: str, device: str, reason: str) -> Self:
-        """Summarise a run's curves; the rate is the median over its logging windows."""
-        rates = [point.value for point in curves.get("system/samples_per_s", ())]
-        losses = curves.get("train/loss", ())
-        return cls(
-            cost_key,
-            device,
-            reason,
-            statistics.median(rates) if rates else None,
-            losses[-1].samples_seen if losses else 0,
-        )
+    def of(cls, journal: Path, cost_key: str, device: str, reason: str) -> Self:
+        """Summarise a run's journal; the duration has validation and checkpoints in it, but no pauses."""
+        losses = points(journal).get("train/loss", ())
+        return cls(cost_key, device, reason, active_seconds(journal), losses[-1].samples_seen if losses else 0)
 
     def to_json(self) -> Mapping[str, Any]:
         """The file's content."""
@@ -53,10 +49,14 @@ def cost_key(spec: RunSpec) -> str:
 
 
 def samples_per_s(key: str, device_prefix: str) -> tuple[float, int] | None:
-    """The median rate of earlier runs at this cost on this device, and how many runs that rests on."""
+    """The median rate of earlier runs at this cost on this device, and how many runs that rests on.
+
+    Validation and checkpoints are part of the rate. Runs of under 10 s tell nothing: most of that is the start.
+    """
     rates = []
     for path in home().journals.glob(f"*/{SUMMARY_FILE}"):
         summary = read_json(path)
-        if summary.get("cost_key") == key and str(summary.get("device", "")).startswith(device_prefix):
-            rates += [float(summary["samples_per_s"])] if summary.get("samples_per_s") else []
+        alike = summary.get("cost_key") == key and str(summary.get("device", "")).startswith(device_prefix)
+        if alike and summary.get("duration_s", 0) >= MIN_DURATION_S:
+            rates.append(summary["samples_seen"] / summary["duration_s"])
     return (statistics.median(rates), len(rates)) if rates else None

@@ -63,4 +63,5 @@ def describe_device(device: torch.device) -> str:
     """The device's name as reports and time estimates use it: the GPU's, or the processor's with its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}"

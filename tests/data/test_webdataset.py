@@ -14,10 +14,12 @@ from clipexp.data.sources import Drop, Pair, Part, open_source
 from clipexp.data.sources.webdataset import WebDataset
 from clipexp.data.store import Store
 from clipexp.errors import SourceError
+from clipexp.spec.run import WebDatasetSource
 from tests.data.made import (
     CONTEXT_LENGTH,
     Members,
     all_bytes,
+    data_spec,
     encoded,
     picture,
     sample,
@@ -28,7 +30,7 @@ from tests.data.made import (
 
 
 def read(folder: Path, caption_key: str = "prompt") -> list[Pair | Drop]:
-    source = WebDataset(str(folder), caption_key)
+    source = WebDataset(str(folder), WebDatasetSource(kind="webdataset", caption_key=caption_key))
     return [item for part in source.parts() for item in source.read(part)]
 
 
@@ -225,21 +227,22 @@ def test_a_missing_folder_is_an_error_that_names_data_path(tmp_path: Path) -> No
 
 
 def test_a_folder_without_tars_is_an_error_that_names_data_path(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"data\.path .* holds no \*\.tar"):
+    with pytest.raises(SourceError, match=r"data\.path .* has no \*\.tar"):
         open_source(tars_spec(tmp_path / "store", tmp_path)).parts()
 
 
-def test_the_card_beside_the_tars_is_their_attribution(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("Pictures by Ada.")
-    assert WebDataset(str(tmp_path), "prompt").attribution == "Pictures by Ada."
-    assert WebDataset(str(tmp_path / "elsewhere"), "prompt").attribution == ""
+def test_licence_and_attribution_go_along_as_the_spec_gives_them(tmp_path: Path) -> None:
+    write_tar(tmp_path / "tars" / "00.tar", samples(0, 12))
+    source = {"kind": "webdataset", "licence": "CC0", "attribution": "Pictures by Ada."}
+    store = prepare(data_spec(tmp_path / "store", source, path=str(tmp_path / "tars")), CONTEXT_LENGTH)
+    assert (store.manifest.licence, store.manifest.attribution) == ("CC0", "Pictures by Ada.")
 
 
 def test_a_part_is_one_tar(tmp_path: Path) -> None:
     write_tar(tmp_path / "00.tar", [])
     write_tar(tmp_path / "01.tar", [])
     (tmp_path / "notes.txt").write_text("no tar")
-    assert WebDataset(str(tmp_path), "prompt").parts() == [Part("00.tar"), Part("01.tar")]
+    assert WebDataset(str(tmp_path), WebDatasetSource(kind="webdataset")).parts() == [Part("00.tar"), Part("01.tar")]
 
 
 QUARTER_TURN = Image.Exif()

@@ -105,7 +105,7 @@ def test_runs_come_as_a_dataframe(finished: Finished) -> None:
 
 
 def test_only_the_last_and_the_best_checkpoint_stay(finished: Finished) -> None:
-    folder = home().checkpoints / finished.record.spec_hash
+    folder = home().checkpoints / finished.record.run_id
     assert {path.name for path in folder.iterdir()} == {"best", "samples-000000000640"}
 
 
@@ -122,18 +122,18 @@ def test_a_run_stopped_and_started_again_ends_with_the_same_bits(
     assert (again.run_id, again.resumed_at) == (execution.run_id, 320)
     assert list(again.events())[-1] == EndEvent(640, "finished")
     assert again.record().status == "FINISHED"
-    assert weights(again.spec_hash) == finished_weights
+    assert weights(again.run_id) == finished_weights
 
 
-def weights(spec_hash: str) -> bytes:
-    newest = checkpoint.newest(home().checkpoints / spec_hash)
+def weights(run_id: str) -> bytes:
+    newest = checkpoint.newest(home().checkpoints / run_id)
     assert newest is not None
     return (newest / checkpoint.MODEL_FILE).read_bytes()
 
 
 @pytest.fixture
 def finished_weights(_finished_once: Finished) -> bytes:
-    folder = _finished_once.folder / home().checkpoints / _finished_once.record.spec_hash
+    folder = _finished_once.folder / home().checkpoints / _finished_once.record.run_id
     newest = checkpoint.newest(folder)
     assert newest is not None
     return (newest / checkpoint.MODEL_FILE).read_bytes()
@@ -191,6 +191,39 @@ def wait_for_line(child: "subprocess.Popen[str]", text: str) -> None:
     pytest.fail(f"the child ended without saying {text!r}")
 
 
+def test_a_run_killed_before_its_first_checkpoint_is_set_killed_by_the_next_start(
+    fresh: Path, small_run: ResolvedRun
+) -> None:
+    first = runner.start(small_run)  # and no more: as if SIGKILL had come
+    first.lock.release()
+    second = runner.start(small_run)
+    second.lock.release()
+    assert second.run_id != first.run_id
+    assert first.record().status == "KILLED"
+
+
+def test_a_run_deleted_in_mlflow_is_neither_taken_for_finished_nor_resumed(fresh: Path, small_store: Path) -> None:
+    spec = resolve(small_content(small_store, budget={"samples": 64}))
+    first = clipexp.run(spec)
+    connect(home().tracking_uri).delete_run(first.run_id)
+    second = clipexp.run(spec)
+    assert second.run_id != first.run_id
+    assert [point.samples_seen for point in second.curves["train/loss"]] == [64]
+
+
+def test_ctrl_c_reaches_whoever_called_run(
+    fresh: Path, small_run: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press_ctrl_c() -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
+    monkeypatch.setattr(runner, "system_metrics", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        clipexp.run(small_run)
+    assert connect(home().tracking_uri).get_run(only_run(fresh)).info.status == "KILLED"
+
+
 def test_a_second_process_is_told_that_the_spec_is_being_run(fresh: Path, small_run: ResolvedRun) -> None:
     first = runner.start(small_run)
     with pytest.raises(RunError, match="being run by another process"):
@@ -231,7 +264,7 @@ def test_a_checkpoint_cut_short_is_an_error_and_the_run_stays_as_it_was(fresh: P
     for event in execution.events():
         if isinstance(event, StepEvent):
             execution.ask_to_stop("interrupted")
-    newest = checkpoint.newest(home().checkpoints / execution.spec_hash)
+    newest = checkpoint.newest(home().checkpoints / execution.run_id)
     assert newest is not None
     file = newest / checkpoint.MODEL_FILE
     file.write_bytes(file.read_bytes()[:-1])

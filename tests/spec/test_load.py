@@ -49,6 +49,13 @@ def test_a_file_gives_its_values_and_defaults_fill_the_rest(base: Path) -> None:
     assert (spec.name, spec.optim.max_lr, spec.optim.beta2, spec.train.budget.epochs) == ("base", 1e-3, 0.98, 2)
 
 
+def test_a_hypothesis_is_about_the_experiment_of_its_own_name(base: Path) -> None:
+    base.write_text(BASE + "hypothesis: it learns\n")
+    assert load_spec(child(base, "seed: 1\n")).spec.hypothesis == "it learns"
+    assert load_spec(child(base, "name: child\n")).spec.hypothesis == ""
+    assert load_spec(base, ["name=other"]).spec.hypothesis == ""
+
+
 def test_a_child_changes_what_it_names_and_keeps_the_rest(base: Path) -> None:
     spec = load_spec(child(base, "name: child\noptim: {weight_decay: 0.1}\n")).spec
     assert (spec.name, spec.optim.weight_decay, spec.optim.max_lr) == ("child", 0.1, 1e-3)

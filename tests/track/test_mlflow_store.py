@@ -23,13 +23,20 @@ def test_a_flag_beats_the_environment_which_beats_mlruns(workplace: Path, monkey
     assert tracking_uri() == f"sqlite:///{workplace / 'mlruns' / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
     assert tracking_uri() == "http://localhost:1"
-    assert tracking_uri("sqlite:///x.db") == "sqlite:///x.db"
+    assert tracking_uri("sqlite:///x.db") == f"sqlite:///{workplace / 'x.db'}"
 
 
 def test_a_server_that_nobody_runs_is_refused_at_once(workplace: Path) -> None:
     with pytest.raises(TrackingError, match=r"nobody answers at the tracking URI http://127.0.0.1:\d+"):
         connect(f"http://127.0.0.1:{free_port()}")
     assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:99999", "postgresql://nobody@127.0.0.1/x", "sqlite:///bad.db"])
+def test_a_store_that_can_not_be_used_is_one_clear_error(workplace: Path, uri: str) -> None:
+    (workplace / "bad.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(TrackingError, match=r"nobody answers|can't be used"):
+        connect(tracking_uri(uri))
 
 
 def test_an_unknown_kind_of_store_is_refused(workplace: Path) -> None:

@@ -27,10 +27,11 @@ def run_id(client: MlflowClient) -> str:
 
 
 def record(client: MlflowClient, run_id: str, start: int, steps: range) -> Recorder:
-    with Journal(home().journals / run_id) as journal, Recorder(client, run_id, journal) as recorder:
+    with Journal(home().journals / run_id) as journal:
         journal.begin(start)
-        for samples in steps:
-            recorder.record(StepEvent(samples, 0.0, {"train/loss": 1 / samples}))
+        with Recorder(client, run_id, journal) as recorder:
+            for samples in steps:
+                recorder.record(StepEvent(samples, 0.0, {"train/loss": 1 / samples}))
     return recorder
 
 
@@ -50,6 +51,16 @@ def test_a_resumed_run_repeats_no_point_in_mlflow(client: MlflowClient, run_id: 
     record(client, run_id, 0, range(1, 10))
     record(client, run_id, 5, range(6, 15))
     assert [p.step for p in client.get_metric_history(run_id, "train/loss")] == list(range(1, 15))
+
+
+def test_what_a_killed_attempt_left_undelivered_is_delivered_by_the_next(client: MlflowClient, run_id: str) -> None:
+    with Journal(home().journals / run_id) as journal:  # killed before its recorder delivered these
+        journal.begin(0)
+        for samples in (1, 2, 3):
+            journal.append(StepEvent(samples, 0.0, {"train/loss": 1 / samples}))
+    client.log_metric(run_id, "train/loss", 1 / 3, step=3)
+    record(client, run_id, 3, range(4, 6))
+    assert sorted(p.step for p in client.get_metric_history(run_id, "train/loss")) == [1, 2, 3, 4, 5]
 
 
 def test_a_store_that_fails_stalls_no_step_and_is_owed_every_point(

@@ -37,6 +37,13 @@ def test_of_two_runs_of_one_name_the_newest_is_meant(store: MlflowClient) -> Non
     assert find_run(store, "same") == newest
 
 
+def test_of_two_runs_of_one_name_the_finished_one_is_meant(store: MlflowClient) -> None:
+    finished = make(store, "same", start_time=1000)
+    store.set_terminated(finished, "FINISHED")
+    make(store, "same", start_time=2000)
+    assert find_run(store, "same") == finished
+
+
 def test_an_unknown_run_is_an_error_that_names_the_known_ones(store: MlflowClient) -> None:
     make(store, "one")
     with pytest.raises(TrackingError, match=r"there is no run two; runs here: one"):

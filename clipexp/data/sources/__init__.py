@@ -76,6 +76,6 @@ def open_source(spec: DataSpec) -> Source:
         case OpenMojiSource():
             return OpenMoji(spec.image_size_px)
         case WebDatasetSource():
-            return WebDataset(spec.path or "", spec.source.caption_key)
+            return WebDataset(spec.path or "", spec.source)
         case _:
             assert_never(spec.source)

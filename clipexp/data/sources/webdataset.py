@@ -1,6 +1,6 @@
 """`webdataset`: a folder of tars holding `KEY.jpg` beside `KEY.json`, as text-to-image-2M has them.
 
-    WebDataset("data/text-to-image-2M", caption_key="prompt").read(part)
+    WebDataset("data/text-to-image-2M", spec.data.source).read(part)
 
 Only regular files are read, straight from the tar: nothing is unpacked, so no name can climb out of a folder.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clipexp.data.sources import Drop, Pair, Part
 from clipexp.errors import SourceError
+from clipexp.spec.run import WebDatasetSource
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]*)", re.DOTALL)  # key and suffix; folders may hold dots: `./v1.0/000.jpg`
@@ -22,23 +23,19 @@ NAME = re.compile(r"((?:.*/)?[^/.]+)\.([^/]*)", re.DOTALL)  # key and suffix; fo
 class WebDataset:
     """The source; see the module."""
 
-    licence = "as its publisher states"
-    attribution = ""
-
-    def __init__(self, folder: str, caption_key: str) -> None:
+    def __init__(self, folder: str, spec: WebDatasetSource) -> None:
         self.folder = Path(folder)
-        self.caption_key = caption_key
-        card = self.folder / "README.md"
-        if card.is_file():
-            self.attribution = card.read_text(errors="replace")[:4000]
+        self.caption_key = spec.caption_key
+        self.licence = spec.licence
+        self.attribution = spec.attribution
 
     def parts(self) -> Sequence[Part]:
         """The tars, by name. Raises SourceError if there are none."""
         if not self.folder.is_dir():
-            raise SourceError(f"data.path {self.folder} is no folder; set it to where the tars lie")
+            raise SourceError(f"data.path {self.folder} is no folder; set it to the folder that holds the tars")
         tars = sorted(self.folder.glob("*.tar"))
         if not tars:
-            raise SourceError(f"data.path {self.folder} holds no *.tar; set it to the folder that holds them")
+            raise SourceError(f"data.path {self.folder} has no *.tar; set it to the folder that holds them")
         return [Part(tar.name) for tar in tars]
 
     def read(self, part: Part) -> Iterator[Pair | Drop]:
