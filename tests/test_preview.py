@@ -147,7 +147,7 @@ def test_the_time_rests_on_the_median_of_earlier_runs_of_this_cost_and_device(sp
     content = check()
     assert (content["seconds"], content["seconds_basis_runs"]) == (20.0, 3)  # 8,000 samples at 400/s
     text = CliRunner().invoke(main, ["check", "spec.yaml"]).output
-    assert "20 s by 3 earlier run(s) here" in text
+    assert "about 20 s, by 3 earlier run(s) here" in text
 
 
 @pytest.mark.parametrize(

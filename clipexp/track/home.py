@@ -29,7 +29,7 @@ class Home:
 
     @property
     def checkpoints(self) -> Path:
-        """A folder a spec hash."""
+        """A folder a run id."""
         return self.root / "checkpoints"
 
     @property
