@@ -18,7 +18,7 @@ WORKERS ?= 2
 quickstart: setup
 	$(BIN)/clipexp data prepare $(SPEC)
 	$(BIN)/clipexp run $(SPEC)
-	$(BIN)/clipexp report quickstart
+	$(BIN)/clipexp report quickstart --name quickstart
 	@echo
 	@echo "Now: read reports/quickstart/report.md, and open the run in MLflow: $(BIN)/clipexp ui"
 

@@ -125,8 +125,9 @@ def _finish_recall(axes: "Axes", runs: Sequence[Curves], title: str, *, by_epoch
     """A recall panel in percent: chance as a line, and the axis no higher than the best needs."""
     chances = {curves["val/chance_recall_at_1"][-1].value for curves in runs if curves.get("val/chance_recall_at_1")}
     best = _highest(axes)
-    for chance in sorted(chances):
-        axes.axhline(100 * chance, color=GREY, linewidth=0.8, linestyle="--", label="chance")
+    for number, chance in enumerate(sorted(chances)):
+        label = "_chance" if number else "chance"  # one entry in the legend
+        axes.axhline(100 * chance, color=GREY, linewidth=0.8, linestyle="--", label=label)
     _finish(axes, "recall@1 (%)", title, by_epoch=by_epoch)
     axes.set_ylim(0, min(100, max(5, 1.15 * best)))
     for line in axes.get_lines():

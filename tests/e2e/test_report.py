@@ -110,6 +110,26 @@ def test_a_report_on_what_is_not_there_is_refused(
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_name_that_was_not_chosen_replaces_no_report_on_other_runs(
+    finished: Finished, small_store: Path, tmp_path: Path
+) -> None:
+    path = clipexp.report([finished.record.run_id], out=tmp_path)
+    before = content(path.parent)
+    replicate = clipexp.run(resolve({**small_content(small_store), "seed": 1}))
+    with pytest.raises(ReportError, match=f"is a report on other runs: {finished.record.run_id}"):
+        clipexp.report([replicate.run_id], out=tmp_path)
+    assert content(path.parent) == before
+    clipexp.report([replicate.run_id], name="small", out=tmp_path)
+    assert content(path.parent) != before
+    connect(home().tracking_uri).delete_run(replicate.run_id)
+
+
+def test_a_report_that_is_not_there_can_not_be_drawn_again(finished: Finished, tmp_path: Path) -> None:
+    clipexp.report([finished.record.run_id], out=tmp_path)
+    with pytest.raises(ReportError, match="there is no report nobody; reports here: small"):
+        redraw_report(tmp_path / "nobody")
+
+
 def test_a_data_folder_that_is_damaged_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "runs.json").write_text("{")
