@@ -46,7 +46,8 @@ def run_page(name: str, curves: Curves) -> str:
                 row=row + 1,
                 col=column + 1,
             )
-        figure.update_xaxes(title_text="samples seen", row=row + 1, col=column + 1)
+        if row == rows - 1:
+            figure.update_xaxes(title_text="samples seen", row=row + 1, col=column + 1)
         mode = "tozero" if panel in FROM_ZERO else "normal"
         figure.update_yaxes(title_text=unit, rangemode=mode, row=row + 1, col=column + 1)
         axes = figure.get_subplot(row + 1, column + 1)
