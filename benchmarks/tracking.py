@@ -110,9 +110,8 @@ def main() -> None:
     training_s = total_s - sum(seconds for part, seconds in median.items() if part != "make the run")
     import torch
 
-    basis = (
-        f"{len(runs)} run(s) of {SPEC} {' '.join(overrides)}, median, {describe_device(torch.device('cpu'))}".strip()
-    )
+    budget = f" with {overrides[0]}" if overrides else ""
+    basis = f"median of {len(runs)} run(s) of {SPEC}{budget}, {describe_device(torch.device('cpu'))}"
     rows: list[dict[str, Any]] = [
         {"name": f"tracking_{part.replace(' ', '_')}_s", "value": seconds, "unit": "s", "basis": basis}
         for part, seconds in median.items()

@@ -19,6 +19,7 @@ from clipexp.model.clip import CLIP
 from clipexp.model.loss import info_nce
 from clipexp.spec.load import ResolvedRun, resolve
 from clipexp.spec.run import RunSpec
+from tests.data.made import pair_table
 from tests.small import small_content
 
 CPU = torch.device("cpu")
@@ -178,6 +179,6 @@ def test_the_first_pairs_are_used_where_fewer_are_asked_for(table: PairTable, sm
     assert max(max(example.found_idx) for example in examples) < 10
 
 
-def test_a_single_pair_can_not_validate(table: PairTable, small_store: Path) -> None:
+def test_a_single_pair_can_not_validate(small_store: Path) -> None:
     with pytest.raises(RunError, match="two pairs at least"):
-        FrozenValidation(table, with_evals(small_store, num_pairs=1), CPU)
+        FrozenValidation(pair_table(1), with_evals(small_store), CPU)

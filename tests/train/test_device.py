@@ -35,7 +35,14 @@ def test_asking_for_a_gpu_that_is_not_there_names_the_remedy() -> None:
 
 
 def test_the_cpu_is_described_with_its_threads() -> None:
-    assert describe_device(torch.device("cpu")).endswith(f", {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert describe_device(torch.device("cpu")).endswith(", 1 thread")
+        torch.set_num_threads(2)
+        assert describe_device(torch.device("cpu")).endswith(", 2 threads")
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_bf16_computes_once_it_was_required() -> None:
