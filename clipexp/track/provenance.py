@@ -16,9 +16,12 @@ class Git:
 
 
 def git_state() -> Git:
-    """The state of the checkout that the working directory lies in. Files git does not know are named in the diff."""
+    """The state of the checkout that the working directory lies in.
+
+    Files that git does not know are named in the diff, but for reports, which decide no result.
+    """
     untracked = [line[3:] for line in _git("status", "--porcelain").splitlines() if line.startswith("??")]
-    names = "".join(f"# not in git: {name}\n" for name in untracked)
+    names = "".join(f"# not in git: {name}\n" for name in untracked if not name.startswith("reports/"))
     return Git(_git("rev-parse", "HEAD").strip(), _git("diff", "HEAD") + names)
 
 
