@@ -85,8 +85,10 @@ def _collect(client: "MlflowClient", record: RunRecord) -> RunEvidence:
 
 def _spec_yaml(client: "MlflowClient", record: RunRecord) -> str:
     if not client.list_artifacts(record.run_id, "spec"):
+        place = client.get_run(record.run_id).info.artifact_uri
         raise ReportError(
-            f"run {record.run_id} keeps no spec/resolved.yaml; only runs of `clipexp run` can be reported"
+            f"run {record.run_id} keeps no spec/resolved.yaml at {place}: move the checkout back if it was moved;"
+            " runs that another tool made can't be reported"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = client.download_artifacts(record.run_id, "spec/resolved.yaml", folder)
