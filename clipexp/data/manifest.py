@@ -2,7 +2,8 @@
 
     read_manifest(Path("data/scenes-v1")).checksum
 
-Plain JSON, read without numpy or Arrow, so that `clipexp check` stays quick.
+Plain JSON, read without numpy or Arrow, so that `clipexp check` stays quick. It ends in a checksum of its own content,
+as the `meta.json` of a folder of tokens does, so that a single changed byte is told.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from clipexp.spec.run import DataSpec, TokenizerSpec, result_fields
 MANIFEST_FILE = "manifest.json"
 TOKENS_META = "meta.json"  # in a folder of tokens
 PREPARE = "clipexp data prepare SPEC"  # the command line puts the spec in hand for SPEC
-VERSION = 1
+VERSION = 2  # of a whole store, its tokens too
 Side = Literal["train", "val"]
 
 
@@ -32,6 +33,27 @@ class Shard:
     num_rows: int
     num_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class FileSum:
+    """What a file is held to."""
+
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TokensMeta:
+    """What stands in a folder of tokens' `meta.json`: what made them, and its other files by name."""
+
+    spec: Mapping[str, Any]
+    hash: str
+    files: Mapping[str, FileSum]
+
+    def to_json(self) -> str:
+        """The file's content."""
+        return sealed_json(dataclasses.asdict(self))
 
 
 @dataclass(frozen=True)
@@ -53,7 +75,36 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's content."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return sealed_json(dataclasses.asdict(self))
+
+
+def sealed_json(content: Mapping[str, Any]) -> str:
+    """JSON with a checksum of its own content, `sha256`, in the end."""
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return json.dumps({**content, "sha256": digest}, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `sealed_json` made a file of, held to its checksum.
+
+    Raises:
+        ValueError: any byte of it was changed.
+        OSError: it can't be read.
+    """
+    text = path.read_bytes().decode()  # not read_text(): it would take a line that ends in CR LF for a sound one
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no fields")
+    content.pop("sha256", None)
+    if sealed_json(content) != text:
+        raise ValueError("its content does not fit its checksum")
+    return content
+
+
+def file_sha256(path: Path) -> str:
+    """64 hex digits over a file's bytes. Lets other threads work meanwhile. Raises OSError if it can't be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def store_settings(spec: DataSpec) -> dict[str, Any]:
@@ -78,8 +129,10 @@ def read_manifest(store: Path) -> Manifest:
     if not path.is_file():
         raise StoreError(f"there is no prepared set at {store}; {remedy}")
     try:
-        content = json.loads(path.read_text())
-        version = content["version"]
+        version = _version_without_seal(path)
+        if version is None:
+            content = read_sealed(path)
+            version = content["version"]
         if version == VERSION:
             content["shards"] = tuple(Shard(**shard) for shard in content["shards"])
             examples = content["dropped_examples_by_reason"]
@@ -100,6 +153,15 @@ def read_manifest(store: Path) -> Manifest:
     return manifest
 
 
+def _version_without_seal(path: Path) -> int | None:
+    """Version 1, whose manifests had no checksum of their own; None for any other.
+
+    No single changed bit makes a sealed manifest look so: it would have to lose its `sha256` and become of version 1.
+    """
+    content = json.loads(path.read_bytes())
+    return 1 if "sha256" not in content and content["version"] == 1 else None
+
+
 def manifest_for(spec: DataSpec) -> Manifest:
     """The manifest of the store that a spec names, made with the settings that the spec asks for.
 
@@ -118,22 +180,37 @@ def manifest_for(spec: DataSpec) -> Manifest:
     return manifest
 
 
+def read_tokens_meta(folder: Path) -> TokensMeta:
+    """What a folder of tokens says of itself. Raises StoreError if that is damaged."""
+    path = folder / TOKENS_META
+    try:
+        content = read_sealed(path)
+        files = {name: FileSum(**file) for name, file in content["files"].items()}
+        return TokensMeta(content["spec"], content["hash"], files)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path} is damaged ({error}); remove {folder} and run: {PREPARE}") from error
+
+
+def tokens_folders(store: Path) -> list[Path]:
+    """All of a store's folders of tokens; without one that was never finished."""
+    return [meta.parent for meta in sorted(store.glob(f"tokens-*/{TOKENS_META}"))]
+
+
 def find_tokens(store: Path, spec: TokenizerSpec, context_length: int) -> Path | None:
-    """The folder with a store's tokens for this tokenizer, `tokens-HASH`; None if there is none that is whole.
+    """The folder with a store's tokens for this tokenizer, `tokens-HASH`; None if there is none of full length.
 
     Raises:
         StoreError: what a folder of tokens says of itself is damaged.
     """
     wanted = {**result_fields(spec), "context_length": context_length}
-    for meta in sorted(store.glob(f"tokens-*/{TOKENS_META}")):
-        try:
-            content = json.loads(meta.read_text())
-            found, num_bytes = content["spec"], dict(content["num_bytes"])
-        except (ValueError, LookupError, TypeError) as error:
-            raise StoreError(f"{meta} is damaged ({error}); remove {meta.parent} and run: {PREPARE}") from error
-        is_whole = all((file := meta.parent / n).is_file() and file.stat().st_size == num_bytes[n] for n in num_bytes)
-        if found == wanted and is_whole:
-            return meta.parent
+    for folder in tokens_folders(store):
+        meta = read_tokens_meta(folder)
+        is_whole = all(
+            (file := folder / name).is_file() and file.stat().st_size == found.num_bytes
+            for name, found in meta.files.items()
+        )
+        if meta.spec == wanted and is_whole:
+            return folder
     return None
 
 

@@ -29,6 +29,7 @@ from clipexp.data.manifest import (
     Manifest,
     Shard,
     Side,
+    file_sha256,
     find_tokens,
     manifest_for,
     shards_checksum,
@@ -117,7 +118,7 @@ def _prepare_pictures(spec: DataSpec, folder: Path, report: Report) -> None:
         for result in results:
             result.pixels_file.unlink()
         (partial / "LICENCE.txt").write_text(f"{source.licence}\n\n{source.attribution}\n")
-        (partial / MANIFEST_FILE).write_text(manifest.to_json())
+        (partial / MANIFEST_FILE).write_bytes(manifest.to_json().encode())
         if folder.exists():
             folder.rmdir()
         partial.replace(folder)
@@ -253,9 +254,7 @@ def _write_side(spec: DataSpec, side: Side, idx: Sequence[int], rows: _Rows, par
         path = partial / f"{side}-{number:05d}.arrow"
         with pa.OSFile(str(path), "wb") as out, pa.ipc.new_file(out, batch.schema) as writer:
             writer.write_batch(batch)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        yield Shard(path.name, side, len(chosen), path.stat().st_size, digest)
+        yield Shard(path.name, side, len(chosen), path.stat().st_size, file_sha256(path))
 
 
 def describe(manifest: Manifest) -> str:

@@ -12,6 +12,8 @@ from clipexp.data.manifest import (
     Shard,
     manifest_for,
     read_manifest,
+    read_sealed,
+    sealed_json,
     shards_checksum,
     store_settings,
 )
@@ -22,7 +24,7 @@ from tests.data.made import data_spec, tars_spec
 
 def change(store: Store, **changes: Any) -> None:
     path = store.folder / MANIFEST_FILE
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(sealed_json({**read_sealed(path), **changes}))
 
 
 def test_a_manifest_is_read_as_it_was_written(few_scenes: Store) -> None:
@@ -35,7 +37,10 @@ def test_a_missing_store_is_an_error_that_says_how_to_make_it(tmp_path: Path) ->
         read_manifest(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"version": 1}', '{"version": 1, "shards": [{}]}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "{}", '{"version": 2}', sealed_json({"version": 2}), '{"version": 2, "shards": [{}]}'],
+)
 def test_a_damaged_manifest_is_an_error_that_says_so(own_store: Store, content: str) -> None:
     (own_store.folder / MANIFEST_FILE).write_text(content)
     with pytest.raises(StoreError, match=r"manifest\.json is damaged .* clipexp data prepare"):
@@ -58,7 +63,14 @@ def test_a_manifest_cut_short_is_a_damaged_one(own_store: Store, num_kept: int) 
 
 def test_another_version_is_refused_with_both_numbers(own_store: Store) -> None:
     change(own_store, version=99)
-    with pytest.raises(StoreError, match="is of version 99, this clipexp reads 1"):
+    with pytest.raises(StoreError, match=r"is of version 99, this clipexp reads 2; remove .* and prepare it with"):
+        read_manifest(own_store.folder)
+
+
+def test_the_first_version_which_had_no_checksum_of_its_own_is_refused_with_both_numbers(own_store: Store) -> None:
+    path = own_store.folder / MANIFEST_FILE
+    path.write_text(json.dumps({**read_sealed(path), "version": 1}))
+    with pytest.raises(StoreError, match=r"is of version 1, this clipexp reads 2; remove .* and prepare it with"):
         read_manifest(own_store.folder)
 
 
@@ -101,3 +113,9 @@ def test_the_checksum_follows_every_shard_and_their_order() -> None:
     changed = dataclasses.replace(second, sha256="2" * 64)
     checksums = {shards_checksum(shards) for shards in ((first, second), (second, first), (first, changed), (first,))}
     assert len(checksums) == 4
+
+
+def test_the_checksum_of_known_shards_stays_what_it_is() -> None:
+    # runs' identities rest on it: sha256sum over the two lines, without a line end behind the last
+    shards = tuple(Shard(f"train-{i}.arrow", "train", 1, 1, str(i) * 64) for i in (0, 1))
+    assert shards_checksum(shards) == "8d8b17f6634b4ea7"
