@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-# Why a run stopped.
-StopReason = Literal["finished", "interrupted", "failed"]
+# Why a run stopped: at its end; by a study's pruner; at its time budget; by a signal; by an error; without a word
+# (SIGKILL, power), which the next command finds out.
+StopReason = Literal["finished", "pruned", "budget", "interrupted", "failed", "lost"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class EvalEvent:
 
 @dataclass(frozen=True)
 class CheckpointEvent:
-    """A checkpoint was written to `path` (a folder)."""
+    """A checkpoint was written to `path` (a folder), behind training; `samples_seen` is what it holds."""
 
     samples_seen: int
     path: str
@@ -64,11 +65,19 @@ class FaultEvent:
 
 
 @dataclass(frozen=True)
+class PauseEvent:
+    """The run waits for something outside it, such as room on the disk, and goes on by itself; it is not recorded."""
+
+    samples_seen: int
+    message: str
+
+
+@dataclass(frozen=True)
 class EndEvent:
-    """The last event of a run that was not killed from outside."""
+    """The last event of an attempt at a run."""
 
     samples_seen: int
     reason: StopReason
 
 
-Event = StepEvent | EvalEvent | CheckpointEvent | FaultEvent | EndEvent
+Event = StepEvent | EvalEvent | CheckpointEvent | FaultEvent | PauseEvent | EndEvent

@@ -9,6 +9,7 @@ Recall is over all pairs used.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -39,6 +40,10 @@ def loss_metric(block: int) -> str:
     return "val/loss" if block == BLOCK_SIZE else f"val/loss_block_{block}"
 
 
+def _never() -> bool:
+    return False
+
+
 class FrozenValidation:
     """Evaluates models on the validation pairs of one prepared set."""
 
@@ -56,9 +61,17 @@ class FrozenValidation:
         self._bf16 = spec.train.precision == "bf16"
 
     @torch.no_grad()
-    def run(self, model: CLIP) -> tuple[dict[str, float], tuple[Example, ...]]:
-        """Metrics by their names in MLflow, and what some captions found."""
-        image_emb, text_emb = self._embed(model)
+    def run(
+        self, model: CLIP, should_stop: Callable[[], bool] = _never
+    ) -> tuple[dict[str, float], tuple[Example, ...]] | None:
+        """Metrics by their names in MLflow, and what some captions found.
+
+        None if `should_stop`, asked before each batch of 256 pairs, cut it short.
+        """
+        embedded = self._embed(model, should_stop)
+        if embedded is None:
+            return None
+        image_emb, text_emb = embedded
         blocks = zip(torch.split(image_emb, self.block_size), torch.split(text_emb, self.block_size), strict=True)
         losses = [info_nce(images, texts, model.logit_scale).item() for images, texts in blocks]
         similarity = text_emb @ image_emb.mT  # (captions, pictures)
@@ -75,11 +88,19 @@ class FrozenValidation:
             metrics[f"val/{way}_median_rank"] = median_rank(found)
         return metrics, self._examples(similarity)
 
-    def _embed(self, model: CLIP) -> tuple[Tensor, Tensor]:
-        images, texts = [], []
+    def _embed(self, model: CLIP, should_stop: Callable[[], bool]) -> tuple[Tensor, Tensor] | None:
         was_training = model.training
         model.eval()
+        try:
+            return self._embed_batches(model, should_stop)
+        finally:
+            model.train(was_training)
+
+    def _embed_batches(self, model: CLIP, should_stop: Callable[[], bool]) -> tuple[Tensor, Tensor] | None:
+        images, texts = [], []
         for start in range(0, self.num_pairs, EMBED_BATCH):
+            if should_stop():
+                return None
             rows = np.arange(start, min(start + EMBED_BATCH, self.num_pairs))
             pixels = torch.from_numpy(self._table.pixels(rows)).to(self._device).permute(0, 3, 1, 2)
             tokens = torch.from_numpy(trim_padding(self._table.tokens(rows))).to(self._device).long()
@@ -87,7 +108,6 @@ class FrozenValidation:
                 image_emb, text_emb = model(pixels, tokens)
             images.append(image_emb)
             texts.append(text_emb)
-        model.train(was_training)
         return torch.cat(images), torch.cat(texts)
 
     def _examples(self, similarity: Tensor) -> tuple[Example, ...]:

@@ -44,6 +44,11 @@ def num_parameters(spec: RunSpec) -> int:
     return vision_parameters(spec) + text_parameters(spec) + 1
 
 
+def checkpoint_bytes(spec: RunSpec) -> int:
+    """One checkpoint: weights and AdamW's two moments, in fp32."""
+    return num_parameters(spec) * 3 * FP32_BYTES
+
+
 def num_patches(spec: RunSpec) -> int:
     """Patches of a picture."""
     return (spec.model.image_size_px // spec.model.patch_size_px) ** 2

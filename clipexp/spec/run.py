@@ -237,12 +237,17 @@ class TrainSpec(Spec):
     device: Annotated[
         Literal["auto", "cpu", "cuda"], Incidental, Field(description="auto: cuda where there is one.")
     ] = "auto"
+    deterministic: Annotated[
+        bool,
+        Incidental,
+        Field(description="On CUDA: resuming gives the same bits, somewhat slower; the CPU always does."),
+    ] = False
     log_every_samples: Annotated[Count, Incidental, Field(description="Training metrics are means over this many.")] = (
         10_240
     )
     eval_every_samples: Annotated[Count, Incidental, Field(description="Between two validations.")] = 102_400
     checkpoint_every_samples: Annotated[Count, Incidental, Field(description="Between two checkpoints.")] = 102_400
-    keep_last: Annotated[int, Incidental, Field(ge=1, description="How many of the newest checkpoints stay.")] = 1
+    keep_last: Annotated[int, Incidental, Field(ge=1, description="How many of the newest checkpoints stay.")] = 2
     keep_best: Annotated[bool, Incidental, Field(description="Whether the best by validation loss stays too.")] = True
 
 
@@ -321,4 +326,11 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def spec_hash(spec: RunSpec, data_checksum: str) -> str:
     """The run's identity: 12 hex digits over all that affects the result, the prepared set's checksum included."""
     content = json.dumps({"spec": result_fields(spec), "store": data_checksum}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def group_hash(spec: RunSpec, data_checksum: str) -> str:
+    """What replicates of a spec share: 12 hex digits, as `spec_hash` but for the seed."""
+    fields = {key: value for key, value in result_fields(spec).items() if key != "seed"}
+    content = json.dumps({"spec": fields, "store": data_checksum}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -1,45 +1,66 @@
 """Checkpoints: a folder a checkpoint, safetensors and JSON, nothing that runs code on loading.
 
-    save(folder, state, spec_hash)
-    state = load(newest(root), spec_hash)
+    save(root / name_at(samples_seen), state, spec_hash)
+    state = recover(root, spec_hash).state
 
-A checkpoint is written beside its place, then renamed; what stands under its name is whole. `meta.json` holds the
-version, the spec's hash and every file's length and checksum, its own among them, so that one cut short or changed is
-told from a good one.
+A checkpoint is written beside its place (`NAME.tmp`), then renamed; what stands under its name is whole. `meta.json`
+holds the version, the spec's hash and every file's length and checksum, its own among them, so that one cut short or
+changed is told from a good one. Where one takes another's place, that one is `NAME.old` for an instant.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from clipexp.errors import CheckpointError
+from clipexp.track.checkpoint_names import ASIDE, BEST, DAMAGED, OLD, TMP, numbered, samples_seen_at
+from clipexp.train import tensor_file
 
-VERSION = 1
+VERSION = 1  # a later version keeps meta's own checksum, so that it is told from damage
 META_FILE, MODEL_FILE, OPTIMIZER_FILE = "meta.json", "model.safetensors", "optimizer.safetensors"
-BEST = "best"
+
+
+class _DamagedError(CheckpointError):
+    """A checkpoint is cut short or changed; the one before may do."""
 
 
 @dataclass(frozen=True)
 class TrainState:
     """All that decides a run's future.
 
-    `model` and `optimizer` are tensors by name; `progress` is plain data: samples_seen, step, best validation loss.
-    What is random is drawn from (seed, samples_seen), so no generator's state is kept.
+    `model` and `optimizer` are tensors by name; `progress` is plain data: samples_seen, best validation loss, whether
+    an evaluation is still due there. What is random is drawn from (seed, samples_seen), so no generator's state is
+    kept.
     """
 
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     progress: Mapping[str, Any]
+
+    @property
+    def num_bytes(self) -> int:
+        """What it takes on a disk, but for some headers."""
+        return sum(tensor.nbytes for tensors in (self.model, self.optimizer) for tensor in tensors.values())
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Where a run goes on: the newest whole checkpoint, or None, and a message for each one that was set aside."""
+
+    state: TrainState | None
+    folder: Path | None
+    set_aside: tuple[str, ...]
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -53,52 +74,104 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         idx, field = name.split(".", 1)
-        state.setdefault(int(idx), {})[field] = tensor
+        state.setdefault(int(idx), {})[field] = tensor.clone()  # else training would go on in the mapped file
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def save(folder: Path, state: TrainState, spec_hash: str) -> None:
-    """Write a checkpoint so that it is there whole or not at all.
+def save(
+    folder: Path,
+    state: TrainState,
+    spec_hash: str,
+    before_publish: Callable[[], None] = lambda: None,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Write a checkpoint so that it is there whole or not at all, after a power cut too.
+
+    Args:
+        folder: its place; one that stands there stays whole until it is replaced.
+        state: tensors contiguous and on the CPU.
+        spec_hash: the run's identity.
+        before_publish: called when all is on the disk, right before it gets its name.
+        is_cancelled: asked again and again while it is written.
 
     Raises:
-        CheckpointError: the disk is full or can't be written; earlier checkpoints are untouched.
+        OSError: the disk is full or can't be written; what was half written is gone, all else untouched.
+        CancelledWriteError: `is_cancelled` said so; as above.
     """
-    tmp = folder.with_name(f"{folder.name}.tmp")
+    tmp = folder.with_name(folder.name + TMP)
     try:
-        shutil.rmtree(tmp, ignore_errors=True)
+        _remove(tmp)
         tmp.mkdir(parents=True)
-        save_file({name: t.detach().contiguous() for name, t in state.model.items()}, tmp / MODEL_FILE)
-        save_file({name: t.detach().contiguous() for name, t in state.optimizer.items()}, tmp / OPTIMIZER_FILE)
-        files = {name: _fingerprint(tmp / name) for name in (MODEL_FILE, OPTIMIZER_FILE)}
+        files: dict[str, Any] = {}
+        for name, tensors in ((MODEL_FILE, state.model), (OPTIMIZER_FILE, state.optimizer)):
+            digest = tensor_file.write(tmp / name, tensors, is_cancelled)
+            files[name] = {"bytes": (tmp / name).stat().st_size, "sha256": digest}
         meta = {"version": VERSION, "spec_hash": spec_hash, "progress": dict(state.progress), "files": files}
         (tmp / META_FILE).write_text(_meta_text(meta))
-        for name in (*files, META_FILE):
-            with (tmp / name).open("rb") as file:
-                os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        tmp.replace(folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(tmp, ignore_errors=True)
-        raise CheckpointError(f"can't write the checkpoint {folder} ({error}); make room, then run it again") from error
+        _sync(tmp / META_FILE)
+        _sync(tmp)
+        before_publish()
+        _publish(tmp, folder)
+        _sync(folder.parent.parent)  # where the folder of all checkpoints may be new itself
+    except BaseException:
+        shutil.rmtree(tmp, ignore_errors=True)  # at once: it may be what fills the disk
+        raise
+
+
+def _publish(tmp: Path, folder: Path) -> None:
+    """Give what is whole at `tmp` its name. A kill leaves one whole at NAME, or at NAME.old, which `recover` knows."""
+    old = folder.with_name(folder.name + OLD)
+    if folder.exists():  # a folder can't be renamed over another
+        _remove(old)
+        folder.rename(old)
+    try:
+        tmp.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    _sync(folder.parent)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or file if it is there. Raises OSError if it can't be."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or a folder's list of names, stand on the disk itself."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def load(folder: Path, spec_hash: str) -> TrainState:
-    """Read a checkpoint, every byte checked.
+    """Read a checkpoint, every byte checked. Its tensors are mapped: they are read where they are first used.
 
     Raises:
         CheckpointError: it is cut short or damaged, of another version, or of another spec.
     """
-    remedy = f"remove {folder} to go on from the one before, or start anew"
     meta = read_meta(folder)
     if meta["spec_hash"] != spec_hash:
         raise CheckpointError(
             f"the checkpoint {folder} is of spec {meta['spec_hash']}, this run's is {spec_hash}; move it away"
         )
-    for name, fingerprint in meta["files"].items():
-        path = folder / name
-        if not path.is_file() or _fingerprint(path) != fingerprint:
-            raise CheckpointError(f"{path} is cut short or damaged; {remedy}")
-    return TrainState(load_file(folder / MODEL_FILE), load_file(folder / OPTIMIZER_FILE), meta["progress"])
+    try:
+        with ThreadPoolExecutor() as pool:  # the files at once: hashing lets other threads run
+            fingerprints = pool.map(lambda name: _fingerprint(folder / name), meta["files"])
+            found_by_name = dict(zip(meta["files"], fingerprints, strict=True))
+        for name, found in found_by_name.items():
+            if found != meta["files"][name]:
+                raise _DamagedError(f"{folder / name} is cut short or damaged")
+        return TrainState(load_file(folder / MODEL_FILE), load_file(folder / OPTIMIZER_FILE), meta["progress"])
+    except (OSError, SafetensorError) as error:
+        raise _DamagedError(f"{folder} can't be read ({error})") from error
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -107,14 +180,23 @@ def read_meta(folder: Path) -> dict[str, Any]:
         text = (folder / META_FILE).read_text()
         meta: dict[str, Any] = json.loads(text)
         version = meta["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder} is no whole checkpoint ({META_FILE} can't be read); remove it") from error
+        meta.pop("sha256", None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _DamagedError(f"{folder} is no whole checkpoint ({META_FILE} can't be read)") from error
+    if _meta_text(meta) != text:
+        raise _DamagedError(f"{folder / META_FILE} is damaged")
     if version != VERSION:
         raise CheckpointError(f"{folder} is of version {version}, this clipexp reads {VERSION}; start the run anew")
-    meta.pop("sha256", None)
-    if _meta_text(meta) != text:
-        raise CheckpointError(f"{folder / META_FILE} is damaged; remove {folder} to go on from the one before")
     return meta
+
+
+def final_digest(folder: Path) -> str:
+    """The sha256 of the model's file: two runs that ended with the same bits have the same.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or of another version.
+    """
+    return str(read_meta(folder)["files"][MODEL_FILE]["sha256"])
 
 
 def _meta_text(meta: Mapping[str, Any]) -> str:
@@ -128,43 +210,112 @@ def _fingerprint(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def name_at(samples_seen: int) -> str:
-    """The folder name of a checkpoint: sorts by samples seen."""
-    return f"samples-{samples_seen:012d}"
-
-
-def newest(root: Path) -> Path | None:
-    """The checkpoint with the most samples seen, if there is one."""
-    return max(_numbered(root), default=None)
-
-
-def _numbered(root: Path) -> list[Path]:
-    return [path for path in root.glob("samples-*") if not path.name.endswith(".tmp")]
-
-
 def prune(root: Path, keep_last: int) -> None:
-    """Remove all but the newest `keep_last` checkpoints; the best stands apart and stays."""
-    for path in sorted(_numbered(root))[:-keep_last]:
-        shutil.rmtree(path)
+    """Remove all but the newest `keep_last` checkpoints; the best and what was set aside stay."""
+    for path in sorted(numbered(root), key=samples_seen_at)[:-keep_last]:
+        half_gone = path.with_name(path.name + TMP)
+        _remove(half_gone)
+        path.rename(half_gone)  # a kill must not leave a part under a checkpoint's name
+        shutil.rmtree(half_gone)
 
 
 def keep_as_best(folder: Path) -> None:
     """Make a copy of a checkpoint under the name `best`, by hard links where the file system has them.
 
     Raises:
-        CheckpointError: the disk is full or can't be written.
+        OSError: the disk is full or can't be written; the best before it stays.
     """
-    best, tmp = folder.parent / BEST, folder.parent / f"{BEST}.tmp"
+    best, tmp = folder.parent / BEST, folder.parent / f"{BEST}{TMP}"
     try:
-        shutil.rmtree(tmp, ignore_errors=True)
+        _remove(tmp)
         tmp.mkdir()
         for file in folder.iterdir():
             try:
                 os.link(file, tmp / file.name)
             except OSError:
                 shutil.copyfile(file, tmp / file.name)
-        shutil.rmtree(best, ignore_errors=True)
-        tmp.replace(best)
-    except OSError as error:
+                _sync(tmp / file.name)
+        _sync(tmp)
+        _publish(tmp, best)
+    except BaseException:
         shutil.rmtree(tmp, ignore_errors=True)
-        raise CheckpointError(f"can't write the checkpoint {best} ({error}); make room, then run it again") from error
+        raise
+
+
+def recover(root: Path, spec_hash: str) -> Recovered:
+    """Find where a run goes on after whatever happened: a kill at any instant, a power cut, a damaged disk.
+
+    The newest whole checkpoint is taken, `best` after all numbered ones. Those that are damaged are renamed to
+    `NAME.damaged`, never removed. A copy as `best` that a kill prevented is made.
+
+    Raises:
+        CheckpointError: there are checkpoints, but none is whole (nothing is renamed then); or the newest whole one is
+            of another version or spec; or the folder can't be written.
+    """
+    try:
+        _end_what_was_begun(root)
+        candidates = sorted(numbered(root), key=samples_seen_at, reverse=True)
+        candidates += [best for best in [root / BEST] if best.exists()]
+        damage_by_folder: dict[Path, _DamagedError] = {}
+        for folder in candidates:
+            try:
+                state = load(folder, spec_hash)
+            except _DamagedError as error:
+                damage_by_folder[folder] = error
+                continue
+            told = tuple(f"{why}; kept as {_set_aside(bad, DAMAGED)}" for bad, why in damage_by_folder.items())
+            if state.progress.get("is_best") and folder.name != BEST:
+                _mend_best(folder)
+            return Recovered(state, folder, told)
+    except OSError as error:
+        raise CheckpointError(
+            f"can't tidy the checkpoints in {root} ({error}); mend that, then run it again"
+        ) from error
+    if damage_by_folder:
+        raise CheckpointError(
+            f"no checkpoint in {root} is whole; `clipexp run SPEC --from-start` begins anew and leaves them:\n"
+            + "\n".join(str(error) for error in damage_by_folder.values())
+        )
+    return Recovered(None, None, ())
+
+
+def set_all_aside(root: Path) -> tuple[str, ...]:
+    """Rename all checkpoints to `NAME.aside`, so that a run begins anew; one message each. Raises OSError."""
+    _end_what_was_begun(root)
+    return tuple(
+        f"the checkpoint {folder} is left out; kept as {_set_aside(folder, ASIDE)}"
+        for folder in [*sorted(numbered(root), key=samples_seen_at), root / BEST]
+        if folder.exists()
+    )
+
+
+def _end_what_was_begun(root: Path) -> None:
+    """Undo what a kill left half done."""
+    for path in root.glob(f"*{TMP}"):
+        _remove(path)
+    for old in root.glob(f"*{OLD}"):
+        name = old.with_name(old.name.removesuffix(OLD))
+        if name.exists():
+            _remove(old)
+        else:
+            old.rename(name)
+
+
+def _set_aside(folder: Path, suffix: str) -> str:
+    """Rename a checkpoint to its name with the suffix, and a number where that is taken; the new name."""
+    target, number = folder.with_name(folder.name + suffix), 1
+    while target.exists():
+        number += 1
+        target = folder.with_name(f"{folder.name}{suffix}-{number}")
+    folder.rename(target)
+    return target.name
+
+
+def _mend_best(folder: Path) -> None:
+    """Make the copy as `best` if a kill came before it was made."""
+    try:
+        is_there = final_digest(folder.parent / BEST) == final_digest(folder)
+    except CheckpointError:
+        is_there = False
+    if not is_there:
+        keep_as_best(folder)

@@ -59,6 +59,21 @@ def _bf16_works(setting: dict[str, str]) -> bool:
     return child.returncode == 0
 
 
+def make_deterministic(device: torch.device) -> None:
+    """Have every operation give the same bits each time, for `train.deterministic`; all of this process is slower.
+
+    To be called before anything is computed on the device: cuBLAS reads its setting once. On a CPU the loop's
+    operations are deterministic anyway, at a fixed number of threads.
+
+    Source: https://pytorch.org/docs/stable/notes/randomness.html
+    """
+    if device.type == "cuda":
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+
+
 def describe_device(device: torch.device) -> str:
     """The device's name as reports and time estimates use it: the GPU's, or the processor's with its threads."""
     if device.type == "cuda":

@@ -1,22 +1,22 @@
 """The training loop: a generator of events, which knows no tracker, no console and no files but its checkpoints.
 
-    for event in train(spec, table, device, hooks):
+    state = recover(folder, spec_hash).state
+    for event in train(spec, table, device, hooks, state):
         ...
 
 Everything is counted in samples seen. Between two steps it polls `hooks.stop` for a reason to end early. Metrics are
-summed on the device and read once a logging window, so that no step waits for the host.
+summed on the device and read once a logging window, so that no step waits for the host. Checkpoints are written behind
+training; where that fails, training waits for room (see `pause`).
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
 import torch
 
-from clipexp.data.augment import augment
 from clipexp.data.loader import Batch, Loader
 from clipexp.data.store import PairTable
 from clipexp.errors import RunError
@@ -27,15 +27,21 @@ from clipexp.events import (
     Event,
     Example,
     FaultEvent,
+    PauseEvent,
     StepEvent,
     StopReason,
 )
 from clipexp.model.clip import CLIP
-from clipexp.model.loss import info_nce
 from clipexp.spec.run import RunSpec, num_steps
+from clipexp.track import checkpoint_names
 from clipexp.train import checkpoint
-from clipexp.train.optim import make_optimizer
-from clipexp.train.schedule import learning_rate
+from clipexp.train.checkpoint import TrainState
+from clipexp.train.checkpoint_writer import CheckpointWriter, Written
+from clipexp.train.pause import cannot_write, pause
+from clipexp.train.training import Training
+
+# Yields events, and returns why the run is to end here, if it is.
+Part = Generator[Event, None, StopReason | None]
 
 
 @dataclass(frozen=True)
@@ -47,163 +53,113 @@ class Evaluation:
     examples: tuple[Example, ...]
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Hooks:
     """What the loop is given from outside.
 
-    evaluate: the frozen validation. stop: a reason to end now, or None. checkpoints: the folder for this run's.
-    spec_hash: the run's identity, kept in every checkpoint.
+    evaluate: the frozen validation; None if it was cut short because a stop was asked for. stop: a reason to end now,
+    or None. checkpoints: the folder for this run's. spec_hash: the run's identity, kept in every checkpoint.
+    before_publish: called by the writing thread right before a checkpoint gets its name, so that what was recorded can
+    be made durable first. ran_on: device, threads and versions in words, kept in every checkpoint's progress.
     """
 
-    evaluate: Callable[[CLIP], Evaluation]
+    evaluate: Callable[[CLIP], Evaluation | None]
     stop: Callable[[], StopReason | None]
     checkpoints: Path
     spec_hash: str
+    before_publish: Callable[[], None] = _nothing
+    ran_on: str = ""
 
 
-class _Window:
-    """Sums over the steps since the last StepEvent, on the device."""
+@dataclass(frozen=True)
+class _Run:
+    """What the parts of the loop share. `total`: samples at the end of the budget."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), device=device)
-        self.grad_norm = torch.zeros((), device=device)
-        self.num_steps = 0
-        self.num_timed_steps = 0  # fewer after a resume: the first part was timed by the attempt before
-        self.train_s = 0.0
-        self.wait_s = 0.0
+    training: Training
+    table: PairTable
+    total: int
+    hooks: Hooks
+    writer: CheckpointWriter
 
-    def state(self) -> dict[str, float]:
-        return {"loss": self.loss.item(), "grad_norm": self.grad_norm.item(), "num_steps": self.num_steps}
+    @property
+    def epoch(self) -> float:
+        return self.training.samples_seen / self.table.num_pairs
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        self.loss.fill_(state["loss"])
-        self.grad_norm.fill_(state["grad_norm"])
-        self.num_steps = int(state["num_steps"])
-
-
-class _Training:
-    """The state that steps change."""
-
-    def __init__(self, spec: RunSpec, device: torch.device) -> None:
-        self.spec = spec
-        self.device = device
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reseed a GPU's too
-            self.model = CLIP(spec.model, spec.data.tokenizer.vocab_size)  # drawn on the CPU: the same on every device
-        self.model.to(device)
-        self.optimizer = make_optimizer(self.model.named_parameters(), spec.optim)
-        self.window = _Window(device)
-        self.samples_seen = 0
-        self.best_loss = float("inf")
-
-    def step(self, batch: Batch, budget_samples: int) -> None:
-        """One optimizer step."""
-        spec = self.spec
-        lr = learning_rate(spec.schedule, spec.optim.max_lr, batch.end_position / budget_samples)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        pixels = torch.from_numpy(batch.pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        tokens = torch.from_numpy(batch.tokens).to(self.device, non_blocking=True).long()
-        pixels = augment(pixels, spec.data.augment, spec.seed, self.samples_seen)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.train.precision == "bf16"):
-            image_emb, text_emb = self.model(pixels, tokens)
-        loss = info_nce(image_emb, text_emb, self.model.logit_scale)
-        loss.backward()  # type: ignore[no-untyped-call]
-        max_norm = spec.optim.grad_clip_norm or float("inf")
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.model.clamp_logit_scale()
-        self.window.loss += loss.detach()
-        self.window.grad_norm += grad_norm
-        self.window.num_steps += 1
-        self.window.num_timed_steps += 1
-        self.samples_seen = batch.end_position
-
-    def not_finite(self) -> str | None:
-        """What is no longer finite, if anything; waits for the device."""
-        weights = torch.stack([weight.detach().sum() for weight in self.model.parameters()]).sum()
-        sums = {"training loss": self.window.loss, "gradient": self.window.grad_norm, "sum of the weights": weights}
-        return next((name for name, value in sums.items() if not isfinite(value.item())), None)
-
-    def state(self, *, is_best: bool) -> checkpoint.TrainState:
-        progress = {
-            "samples_seen": self.samples_seen,
-            "best_loss": self.best_loss,
-            "is_best": is_best,
-            "window": self.window.state(),
-        }
-        return checkpoint.TrainState(self.model.state_dict(), checkpoint.flatten_optimizer(self.optimizer), progress)
-
-    def restore(self, state: checkpoint.TrainState) -> None:
-        self.model.load_state_dict(dict(state.model))
-        checkpoint.restore_optimizer(self.optimizer, state.optimizer)
-        self.samples_seen = state.progress["samples_seen"]
-        self.best_loss = state.progress["best_loss"]
-        self.window.restore(state.progress["window"])
-
-    def window_metrics(self, lr: float) -> dict[str, float]:
-        """Metrics of the window, which starts anew."""
-        window, self.window = self.window, _Window(self.device)
-        loss = window.loss.item() / window.num_steps
-        metrics = {
-            "train/loss": loss,
-            "train/grad_norm": window.grad_norm.item() / window.num_steps,
-            "train/lr": lr,
-            "train/logit_scale": self.model.logit_scale.exp().item(),
-        }
-        if window.train_s > 0:
-            metrics["system/samples_per_s"] = window.num_timed_steps * self.spec.train.batch_size / window.train_s
-            metrics["system/data_wait_frac"] = window.wait_s / window.train_s
-        return metrics
+    def is_due(self, every: int) -> bool:
+        """Whether the last step reached or passed a multiple of `every` samples, or the end."""
+        after = self.training.samples_seen
+        before = after - self.training.spec.train.batch_size
+        return after > 0 and (after == self.total or after // every > before // every)
 
 
-def train(spec: RunSpec, table: PairTable, device: torch.device, hooks: Hooks) -> Iterator[Event]:
-    """Train from the newest checkpoint, or from the start.
+def train(
+    spec: RunSpec, table: PairTable, device: torch.device, hooks: Hooks, resume_from: TrainState | None = None
+) -> Iterator[Event]:
+    """Train from a state, or from the start.
 
     Args:
         spec: the run.
         table: the training pairs.
         device: where to compute.
         hooks: evaluation, the way to stop, and where checkpoints go.
+        resume_from: what `checkpoint.recover` found.
 
     Yields:
-        What happens, an EndEvent last.
+        What happens, an EndEvent last. A CheckpointEvent comes once the checkpoint is durable, some steps after what it
+        holds; the last one before the EndEvent.
 
     Raises:
         RunError: the loss, its gradient or a weight is not finite (after a FaultEvent), or the batch is larger than the
             set.
-        CheckpointError: the newest checkpoint can't be used, or one can't be written.
+        CheckpointError: a checkpoint could not be written for ten minutes (after PauseEvents).
     """
-    training = _Training(spec, device)
+    training = Training(spec, device)
     loader = Loader(table, spec.data, spec.train.batch_size, spec.seed)
     total = num_steps(spec, table.num_pairs) * spec.train.batch_size
-    if not _resume(training, hooks):
-        yield from _evaluate(training, table, hooks)
-    num_left = (total - training.samples_seen) // spec.train.batch_size
+    if resume_from is not None:
+        training.restore(resume_from)
+    with CheckpointWriter(hooks.checkpoints, hooks.spec_hash, spec.train.keep_last, hooks.before_publish) as writer:
+        run = _Run(training, table, total, hooks, writer)
+        reason = yield from _from_state(run, loader, resume_from)
+        yield EndEvent(training.samples_seen, reason or "finished")
+
+
+def _from_state(run: _Run, loader: Loader, resume_from: TrainState | None) -> Part:
+    """First the evaluation that is still due, then step by step."""
+    training, cadence = run.training, run.training.spec.train
+    if resume_from is None or resume_from.progress.get("evaluation_due", False):
+        save = run.is_due(cadence.checkpoint_every_samples)
+        reason = yield from _evaluate_and_save(run, evaluate=True, save=save)
+        if reason is None and resume_from is not None and not run.writer.is_busy:
+            # else a kill before the next checkpoint would have the evaluation done, and recorded, once more
+            reason = yield from _save(run, is_best=False)
+        if reason is not None:
+            return reason
+    num_left = (run.total - training.samples_seen) // cadence.batch_size
     with closing(loader.batches(training.samples_seen, num_left)) as batches:  # its thread ends however this ends
-        yield from _steps(training, table, batches, total, hooks)
+        return (yield from _steps(run, batches))
 
 
-def _steps(
-    training: _Training, table: PairTable, batches: Iterator[Batch], total: int, hooks: Hooks
-) -> Iterator[Event]:
-    """Step by step up to `total` samples, or to a reason to stop."""
-    cadence = training.spec.train
-    while training.samples_seen < total:
-        if (reason := hooks.stop()) is not None:
+def _steps(run: _Run, batches: Iterator[Batch]) -> Part:
+    """Step by step to the end of the budget, or to a reason to stop."""
+    training, cadence = run.training, run.training.spec.train
+    while training.samples_seen < run.total:
+        if (reason := (yield from _take_written(run))) is not None:
+            return reason
+        if (reason := run.hooks.stop()) is not None:
             yield from _require_finite(training)
-            yield _save(training, hooks, is_best=False)
-            yield EndEvent(training.samples_seen, reason)
-            return
-        before = training.samples_seen
+            yield from _save_last(run, evaluation_due=False)
+            return reason
         start_s = time.perf_counter()
         batch = next(batches)
         waited_s = time.perf_counter()
-        training.step(batch, total)
-        is_last = training.samples_seen == total
+        training.step(batch, run.total)
         log, evaluate, save = (
-            is_last or training.samples_seen // every > before // every
+            run.is_due(every)
             for every in (cadence.log_every_samples, cadence.eval_every_samples, cadence.checkpoint_every_samples)
         )
         if log and training.device.type == "cuda":
@@ -214,31 +170,13 @@ def _steps(
             yield from _require_finite(training)
         if log:
             lr = float(training.optimizer.param_groups[0]["lr"])
-            epoch = training.samples_seen / table.num_pairs
-            yield StepEvent(training.samples_seen, epoch, training.window_metrics(lr))
-        is_best = False
-        if evaluate:
-            best_before = training.best_loss
-            yield from _evaluate(training, table, hooks)
-            is_best = training.best_loss < best_before and cadence.keep_best
-        if save or is_best:
-            yield _save(training, hooks, is_best=is_best)
-    yield EndEvent(training.samples_seen, "finished")
+            yield StepEvent(training.samples_seen, run.epoch, training.window_metrics(lr))
+        if (reason := (yield from _evaluate_and_save(run, evaluate=evaluate, save=save))) is not None:
+            return reason
+    return (yield from _finish_writing(run))
 
 
-def _resume(training: _Training, hooks: Hooks) -> bool:
-    """Go back to the newest checkpoint; whether there is one."""
-    found = checkpoint.newest(hooks.checkpoints)
-    if found is None:
-        return False
-    state = checkpoint.load(found, hooks.spec_hash)
-    training.restore(state)
-    if state.progress["is_best"]:  # a kill may have come before its copy was made
-        checkpoint.keep_as_best(found)
-    return True
-
-
-def _require_finite(training: _Training) -> Iterator[Event]:
+def _require_finite(training: Training) -> Iterator[Event]:
     if (what := training.not_finite()) is None:
         return
     message = f"the {what} is not finite at {training.samples_seen:,} samples"
@@ -246,18 +184,78 @@ def _require_finite(training: _Training) -> Iterator[Event]:
     raise RunError(f"{message}; lower optim.max_lr (now {training.spec.optim.max_lr}) or lengthen schedule.warmup_frac")
 
 
-def _evaluate(training: _Training, table: PairTable, hooks: Hooks) -> Iterator[Event]:
-    result = hooks.evaluate(training.model)
-    training.best_loss = min(training.best_loss, result.loss)
-    epoch = training.samples_seen / table.num_pairs
-    yield EvalEvent(training.samples_seen, epoch, result.metrics, result.examples)
+def _evaluate_and_save(run: _Run, *, evaluate: bool, save: bool) -> Part:
+    """What is due behind a step; every best is saved, but for the untrained model."""
+    training = run.training
+    is_best = False
+    if evaluate:
+        result = run.hooks.evaluate(training.model)
+        if result is None:
+            reason = run.hooks.stop() or "interrupted"
+            yield from _save_last(run, evaluation_due=True)
+            return reason
+        is_best = result.loss < training.best_loss and training.spec.train.keep_best and training.samples_seen > 0
+        training.best_loss = min(training.best_loss, result.loss)
+        yield EvalEvent(training.samples_seen, run.epoch, result.metrics, result.examples)
+    if save or is_best:
+        return (yield from _save(run, is_best=is_best))
+    return None
 
 
-def _save(training: _Training, hooks: Hooks, *, is_best: bool) -> CheckpointEvent:
-    folder = hooks.checkpoints / checkpoint.name_at(training.samples_seen)
-    if not folder.exists():  # else it is of this very state, and a kill while it is replaced would lose it
-        checkpoint.save(folder, training.state(is_best=is_best), hooks.spec_hash)
-    if is_best:
-        checkpoint.keep_as_best(folder)
-    checkpoint.prune(hooks.checkpoints, training.spec.train.keep_last)
-    return CheckpointEvent(training.samples_seen, str(folder), is_best)
+def _save(run: _Run, *, is_best: bool, evaluation_due: bool = False) -> Part:
+    """Have the state written behind training, once the one before it is.
+
+    Invariant: all that is to be recorded at this position (its StepEvent, its EvalEvent unless that is still due) was
+    yielded before this is called. Who resumes keeps the records up to the checkpoint's position and repeats what is
+    behind it, so a checkpoint that stood before its own points were recorded would lose them.
+    """
+    if (reason := (yield from _finish_writing(run))) is not None:
+        return reason
+    run.writer.begin(run.training.state(is_best=is_best, evaluation_due=evaluation_due, ran_on=run.hooks.ran_on))
+    return None
+
+
+def _save_last(run: _Run, *, evaluation_due: bool) -> Iterator[Event]:
+    """Save before a stop, unless this very state stands saved. A full disk does not keep a run from stopping."""
+    yield from _finish_writing(run, stopping=True)
+    if not _is_saved(run, evaluation_due=evaluation_due):
+        yield from _save(run, is_best=False, evaluation_due=evaluation_due)
+        yield from _finish_writing(run, stopping=True)
+
+
+def _is_saved(run: _Run, *, evaluation_due: bool) -> bool:
+    folder = run.hooks.checkpoints / checkpoint_names.name_at(run.training.samples_seen)
+    return folder.exists() and checkpoint.read_meta(folder)["progress"].get("evaluation_due", False) == evaluation_due
+
+
+def _finish_writing(run: _Run, *, stopping: bool = False) -> Part:
+    """Wait until nothing is left to write; returns why the run is to end if that was asked for in a pause."""
+    while run.writer.is_busy:
+        run.writer.wait()
+        if (reason := (yield from _take_written(run, stopping=stopping))) is not None:
+            return reason
+    return None
+
+
+def _take_written(run: _Run, *, stopping: bool = False) -> Part:
+    """Tell of a checkpoint that was written meanwhile; if it could not be, wait for room, unless we are stopping."""
+    outcome = run.writer.take()
+    if outcome is None:
+        return None
+    if isinstance(outcome, Written):
+        yield _event(outcome)
+        return None
+    samples_seen = run.training.samples_seen
+    if stopping:
+        yield PauseEvent(samples_seen, cannot_write(run.writer, outcome, "the run ends without it"))
+        run.writer.give_up()
+        return None
+    ended = yield from pause(run.writer, outcome, run.hooks.stop, samples_seen)
+    if not isinstance(ended, Written):
+        return ended
+    yield _event(ended)
+    return None
+
+
+def _event(written: Written) -> CheckpointEvent:
+    return CheckpointEvent(written.samples_seen, str(written.folder), written.is_best)

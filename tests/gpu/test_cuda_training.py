@@ -1,7 +1,10 @@
 """A short run on a CUDA device."""
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,12 @@ import pytest
 import torch
 
 from clipexp.events import EndEvent, Event, StepEvent
+from clipexp.model.clip import CLIP
+from clipexp.track import checkpoint_names
 from clipexp.train import checkpoint
 from clipexp.train.device import choose_device, describe_device
-from tests.train.conftest import BATCH, Runs
+from clipexp.train.loop import Evaluation
+from tests.train.conftest import BATCH, HASH, Runs
 
 pytestmark = [
     pytest.mark.gpu,
@@ -72,6 +78,54 @@ def test_the_step_after_a_resume_is_that_of_the_uninterrupted_run(runs: Runs, pr
     assert resumed[0] == pytest.approx(whole[10], rel=1e-2)
 
 
+# In a process of its own: cuBLAS reads its setting once. Prints the digests of a whole run and of a stopped one.
+DETERMINISTIC_RUNS = """
+import itertools
+import sys
+from pathlib import Path
+import torch
+from clipexp.train import checkpoint
+from clipexp.train.device import make_deterministic
+from tests.train.conftest import Runs
+device = torch.device("cuda")
+make_deterministic(device)
+runs = Runs(Path(sys.argv[1]), Path(sys.argv[2]), device)
+data = {"augment": "random_resized_crop", "captions": "sample"}
+spec = runs.spec(train={"precision": sys.argv[3], "deterministic": True}, data=data)
+polls = itertools.count()
+list(runs.events(spec, folder="whole"))
+list(runs.events(spec, lambda: "interrupted" if next(polls) == 10 else None))
+list(runs.events(spec))
+for folder in ("whole", "run"):
+    print(checkpoint.final_digest(checkpoint_names.newest(runs.checkpoints / folder)))
+"""
+
+
+@both_precisions
+def test_a_deterministic_run_resumes_to_the_same_bits(small_store: Path, tmp_path: Path, precision: str) -> None:
+    command = [sys.executable, "-c", DETERMINISTIC_RUNS, str(small_store), str(tmp_path), precision]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert child.returncode == 0, child.stderr
+    whole, resumed = child.stdout.split()
+    assert resumed == whole
+
+
+def test_a_checkpoint_from_the_gpu_holds_what_is_on_it(runs: Runs) -> None:
+    spec = runs.spec(train={"budget": {"samples": 10 * BATCH}})
+    models = []
+    hooks = runs.hooks(spec)
+
+    def evaluate(model: CLIP) -> Evaluation | None:
+        models.append(model)
+        return hooks.evaluate(model)
+
+    list(runs.train(spec, replace(hooks, evaluate=evaluate)))
+    found = checkpoint_names.newest(hooks.checkpoints)
+    assert found is not None
+    kept = checkpoint.load(found, HASH).model
+    assert all(torch.equal(weight.cpu(), kept[name]) for name, weight in models[-1].state_dict().items())
+
+
 def test_cpu_and_cuda_agree_on_the_first_step(small_store: Path, tmp_path: Path) -> None:
     first = []
     for name in ("cpu", "cuda"):
@@ -88,4 +142,4 @@ def test_a_run_begun_on_the_gpu_can_end_on_the_cpu(small_store: Path, tmp_path: 
     on_cpu = Runs(small_store, tmp_path)
     *_, end = on_cpu.events(on_cpu.spec())
     assert end == EndEvent(24 * BATCH, "finished")
-    assert checkpoint.newest(tmp_path / "run") == tmp_path / "run" / checkpoint.name_at(24 * BATCH)
+    assert checkpoint_names.newest(tmp_path / "run") == tmp_path / "run" / checkpoint_names.name_at(24 * BATCH)

@@ -14,11 +14,13 @@ from clipexp.events import Event, StopReason
 from clipexp.model.clip import CLIP
 from clipexp.spec.load import resolve
 from clipexp.spec.run import RunSpec
+from clipexp.train import checkpoint
 from clipexp.train.loop import Evaluation, Hooks, train
 from tests.small import small_content
 
 CPU = torch.device("cpu")
 BATCH = 16
+HASH = "0123456789ab"
 # In steps: logging every 3, validation every 8, checkpoints every 5, so that none falls on another before the end.
 CADENCE = {"log_every_samples": 3 * BATCH, "eval_every_samples": 8 * BATCH, "checkpoint_every_samples": 5 * BATCH}
 
@@ -49,15 +51,22 @@ class Runs:
         validation = FrozenValidation(self.table(spec, "val"), spec, self.device)
 
         def evaluate(model: CLIP) -> Evaluation:
-            metrics, examples = validation.run(model)
+            result = validation.run(model)
+            assert result is not None
+            metrics, examples = result
             return Evaluation(metrics[validation.loss_metric], metrics, examples)
 
-        return Hooks(evaluate, stop, self.checkpoints / folder, "0123456789ab")
+        return Hooks(evaluate, stop, self.checkpoints / folder, HASH)
+
+    def train(self, spec: RunSpec, hooks: Hooks) -> Iterator[Event]:
+        """Go on from what is in the hooks' folder, or begin."""
+        state = checkpoint.recover(hooks.checkpoints, hooks.spec_hash).state
+        return train(spec, self.table(spec), self.device, hooks, state)
 
     def events(
         self, spec: RunSpec, stop: Callable[[], StopReason | None] = never, folder: str = "run"
     ) -> Iterator[Event]:
-        return train(spec, self.table(spec), self.device, self.hooks(spec, stop, folder))
+        return self.train(spec, self.hooks(spec, stop, folder))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -48,3 +48,24 @@ def test_the_cpu_is_described_with_its_threads() -> None:
 def test_bf16_computes_once_it_was_required() -> None:
     child = subprocess.run([sys.executable, "-c", BF16_PRODUCT], capture_output=True, text=True, check=False)
     assert (child.returncode, child.stdout.strip()) == (0, "64.0"), child.stderr
+
+
+# In a process of its own: the setting is the process's.
+DETERMINISTIC = """
+import os
+import torch
+from clipexp.train.device import make_deterministic
+make_deterministic(torch.device("DEVICE"))
+cudnn = torch.backends.cudnn
+print(torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark, torch.cuda.is_initialized())
+print(os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "settings"), [("cuda", "True True False False\n:4096:8"), ("cpu", "True False False False\nNone")]
+)
+def test_deterministic_settings_are_made_before_cuda_is_begun(device: str, settings: str) -> None:
+    code = DETERMINISTIC.replace("DEVICE", device)
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stdout.strip()) == (0, settings), child.stderr

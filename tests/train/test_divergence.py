@@ -11,7 +11,7 @@ from clipexp.errors import RunError
 from clipexp.events import Event, FaultEvent, StopReason
 from clipexp.model.clip import CLIP
 from clipexp.train import checkpoint
-from clipexp.train.loop import Evaluation, Hooks, train
+from clipexp.train.loop import Evaluation, Hooks
 from tests.train.conftest import Runs
 
 
@@ -35,7 +35,7 @@ class Poison:
         self._evaluate = hooks.evaluate
         self.hooks = replace(hooks, evaluate=self.evaluate, stop=self.stop)
 
-    def evaluate(self, model: CLIP) -> Evaluation:
+    def evaluate(self, model: CLIP) -> Evaluation | None:
         self.model = model
         return self._evaluate(model)
 
@@ -59,7 +59,7 @@ def test_a_learning_rate_of_a_million_ends_in_a_fault_and_its_remedy(runs: Runs)
 def test_weights_that_turn_nan_are_never_kept(runs: Runs, at_step: int) -> None:
     spec = runs.spec(train={"checkpoint_every_samples": 16})
     poison = Poison(runs.hooks(spec), at_step, None)
-    events, _ = until_error(train(spec, runs.table(spec), torch.device("cpu"), poison.hooks))
+    events, _ = until_error(runs.train(spec, poison.hooks))
     assert events[-1] == FaultEvent(
         16 * (at_step + 1), f"the training loss is not finite at {16 * (at_step + 1)} samples"
     )
@@ -69,7 +69,7 @@ def test_weights_that_turn_nan_are_never_kept(runs: Runs, at_step: int) -> None:
 def test_a_stop_after_divergence_keeps_no_checkpoint(runs: Runs) -> None:
     spec = runs.spec()
     poison = Poison(runs.hooks(spec), 2, "interrupted")
-    events, _ = until_error(train(spec, runs.table(spec), torch.device("cpu"), poison.hooks))
+    events, _ = until_error(runs.train(spec, poison.hooks))
     assert isinstance(events[-1], FaultEvent)
     assert "weights" in events[-1].message  # both losses so far were finite
     assert not (runs.checkpoints / "run").exists()

@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from clipexp.data.prepare import prepare
-from clipexp.errors import CheckpointError, RunError
+from clipexp.errors import RunError
 from clipexp.events import CheckpointEvent, EndEvent, EvalEvent, Event, StepEvent, StopReason
 from clipexp.model.clip import CLIP
+from clipexp.track import checkpoint_names
 from clipexp.train import checkpoint
-from clipexp.train.loop import Evaluation, train
+from clipexp.train.loop import Evaluation
 from tests.train.conftest import BATCH, Runs
 
 TOTAL = 24 * BATCH  # 384 samples
@@ -40,9 +41,17 @@ def events(runs: Runs) -> list[Event]:
 
 
 def test_events_come_in_order_of_samples_seen(events: list[Event]) -> None:
-    samples = [event.samples_seen for event in events]
+    samples = [event.samples_seen for event in events if not isinstance(event, CheckpointEvent)]
     assert samples == sorted(samples)
     assert samples[-1] == TOTAL
+
+
+def test_a_checkpoint_is_told_of_in_order_and_never_before_its_points(events: list[Event]) -> None:
+    assert at(events, CheckpointEvent) == sorted(at(events, CheckpointEvent))
+    for number, event in enumerate(events):
+        if isinstance(event, CheckpointEvent):
+            points = [e.samples_seen for e in events[number:] if isinstance(e, StepEvent | EvalEvent)]
+            assert min(points, default=TOTAL + 1) > event.samples_seen
 
 
 def test_a_run_begins_with_a_validation_at_0_and_ends_finished(events: list[Event]) -> None:
@@ -119,7 +128,7 @@ def test_two_runs_of_one_seed_give_the_same_bits(runs: Runs) -> None:
     ends = []
     for folder in ("first", "second"):
         assert losses(list(runs.events(spec, folder=folder)))
-        ends.append(load_file(runs.checkpoints / folder / checkpoint.name_at(TOTAL) / checkpoint.MODEL_FILE))
+        ends.append(load_file(runs.checkpoints / folder / checkpoint_names.name_at(TOTAL) / checkpoint.MODEL_FILE))
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
@@ -164,11 +173,11 @@ def test_every_step_holds_the_temperature_in_its_bounds(runs: Runs, logit_scale:
     spec = runs.spec(optim={"max_lr": 1e-6}, train={"log_every_samples": BATCH, "budget": {"samples": BATCH}})
     hooks = runs.hooks(spec)
 
-    def evaluate(model: CLIP) -> Evaluation:
+    def evaluate(model: CLIP) -> Evaluation | None:
         torch.nn.init.constant_(model.logit_scale, logit_scale)
         return hooks.evaluate(model)
 
-    events = train(spec, runs.table(spec), torch.device("cpu"), replace(hooks, evaluate=evaluate))
+    events = runs.train(spec, replace(hooks, evaluate=evaluate))
     (step,) = [event for event in events if isinstance(event, StepEvent)]
     assert step.metrics["train/logit_scale"] == pytest.approx(kept, rel=1e-4)
 
@@ -178,16 +187,17 @@ def test_the_newest_checkpoints_and_the_best_stay(runs: Runs, keep_last: int) ->
     events = list(runs.events(runs.spec(train={"keep_last": keep_last})))
     written = [event for event in events if isinstance(event, CheckpointEvent)]
     folder = runs.checkpoints / "run"
-    names = {Path(event.path).name for event in written[-keep_last:]} | {checkpoint.BEST}
+    names = {Path(event.path).name for event in written[-keep_last:]} | {checkpoint_names.BEST}
     assert {path.name for path in folder.iterdir()} == names
     best = [event.samples_seen for event in written if event.is_best][-1]
-    assert checkpoint.read_meta(folder / checkpoint.BEST)["progress"]["samples_seen"] == best
+    assert checkpoint.read_meta(folder / checkpoint_names.BEST)["progress"]["samples_seen"] == best
 
 
 def test_without_keep_best_there_is_no_best(runs: Runs) -> None:
     events = list(runs.events(runs.spec(train={"keep_best": False})))
     assert at(events, CheckpointEvent) == [5, 10, 15, 20, 24]
-    assert [path.name for path in (runs.checkpoints / "run").iterdir()] == [checkpoint.name_at(TOTAL)]
+    names = {path.name for path in (runs.checkpoints / "run").iterdir()}
+    assert names == {checkpoint_names.name_at(20 * BATCH), checkpoint_names.name_at(TOTAL)}
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "failed"])
@@ -196,40 +206,40 @@ def test_a_reason_to_stop_ends_the_run_at_the_next_step_with_a_checkpoint(runs: 
     *_, saved, end = runs.events(runs.spec(), lambda: reason if next(polls) == 4 else None)
     assert isinstance(saved, CheckpointEvent)
     assert end == EndEvent(4 * BATCH, reason)
-    assert Path(saved.path) == checkpoint.newest(runs.checkpoints / "run")
+    assert Path(saved.path) == checkpoint_names.newest(runs.checkpoints / "run")
 
 
-def num_loader_threads() -> int:
-    return sum(thread.name == "loader" for thread in threading.enumerate())
+def num_threads_left() -> int:
+    return sum(thread.name in {"loader", "checkpoint"} for thread in threading.enumerate())
 
 
-def test_leaving_the_loop_ends_the_loaders_thread(runs: Runs) -> None:
+def test_leaving_the_loop_ends_its_threads(runs: Runs) -> None:
     events = runs.events(runs.spec())
     while not isinstance(next(events), StepEvent):
         pass
-    assert num_loader_threads() == 1
+    assert num_threads_left() >= 1
     events.close()  # type: ignore[attr-defined]
-    assert num_loader_threads() == 0
+    assert num_threads_left() == 0
 
 
-def test_an_error_in_the_loop_ends_the_loaders_thread(runs: Runs) -> None:
-    (runs.checkpoints / "run").write_text("a file where the folder should be")
-    with pytest.raises(CheckpointError) as caught:
-        list(runs.events(runs.spec()))
-    assert num_loader_threads() == 0, "though the traceback is still held"
+def test_an_error_in_the_loop_ends_its_threads(runs: Runs) -> None:
+    polls = itertools.count()
+
+    def stop() -> StopReason | None:
+        if next(polls) == 5:  # right after the first checkpoint was begun
+            raise RuntimeError("a bug")
+        return None
+
+    with pytest.raises(RuntimeError) as caught:
+        list(runs.events(runs.spec(), stop))
+    assert num_threads_left() == 0, "though the traceback is still held"
     assert caught.traceback
+    assert {path.name for path in (runs.checkpoints / "run").iterdir()} == {checkpoint_names.name_at(5 * BATCH)}
 
 
 def test_a_batch_larger_than_the_set_is_refused(runs: Runs) -> None:
     with pytest.raises(RunError, match=r"train\.batch_size 1,000 is above"):
         next(runs.events(runs.spec(train={"batch_size": 1000})))
-
-
-def test_a_disk_that_can_not_be_written_ends_the_run(runs: Runs) -> None:
-    (runs.checkpoints / "run").write_text("a file where the folder should be")
-    spec = runs.spec()
-    with pytest.raises(CheckpointError, match="can't write the checkpoint"):
-        list(train(spec, runs.table(spec), torch.device("cpu"), runs.hooks(spec)))
 
 
 # In a process of its own: where bf16 is broken and was not required first, it ends the process.
@@ -258,5 +268,5 @@ def test_bf16_starts_like_fp32_and_learns_with_weights_in_fp32(small_store: Path
     assert bf16[0] == pytest.approx(fp32[0], rel=0.01)
     assert bf16[0] != fp32[0]
     assert bf16[-1] < 2  # chance is ln(16) = 2.77
-    weights = load_file(tmp_path / "bf16" / checkpoint.name_at(100 * BATCH) / checkpoint.MODEL_FILE)
+    weights = load_file(tmp_path / "bf16" / checkpoint_names.name_at(100 * BATCH) / checkpoint.MODEL_FILE)
     assert {weight.dtype for weight in weights.values()} == {torch.float32}
