@@ -3,35 +3,32 @@
 client = connect(tracking_uri())
 """
 
-import logging
 import os
 import socket
-import sqlite3
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from clipexp.errors import TrackingError
+from clipexp.track.database import EXPERIMENT_TAGS, artifacts_location, prepare_database, quiet_mlflow
 from clipexp.track.home import EXPERIMENT, home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CONNECT_TIMEOUT_S = 3
-LOCK_TIMEOUT_S = 120
 SQLITE = "sqlite:///"
-# Read by MLflow: no telemetry, no progress bars or links in the console, and no long retries at a server that is gone.
+HTTP = ("http://", "https://")
+# Read by MLflow: no telemetry, no progress bars or links in the console, and no call that waits longer than 10 s for a
+# server. No retries: they would double the wait, and a run or a point that had arrived would be made a second time.
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-# Has MLflow's page show runs of training, where it would show its pages for language models.
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def tracking_uri(given: str | None = None) -> str:
@@ -46,15 +43,38 @@ def connect(uri: str) -> "MlflowClient":
     Raises:
         TrackingError: nobody answers, or the store can't be opened or written.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    if uri.startswith(("http://", "https://")):
+    _settle()
+    if uri.startswith(HTTP):
         _require_answer(uri)
     elif uri.startswith(SQLITE):
         if uri == home().tracking_uri:
             home().make()
-        _require_database(uri)
+        prepare_database(_database(uri))
     return _client(uri)
+
+
+def open_store(uri: str) -> "MlflowClient":
+    """As `connect`, but a local database that is missing is not made. Raises TrackingError."""
+    if uri.startswith(SQLITE) and not _database(uri).exists():
+        raise TrackingError(f"the database {_database(uri)} is gone")
+    return connect(uri)
+
+
+def offline_client(uri: str) -> "MlflowClient":
+    """A client for a server that may be away: nobody is asked, and calls fail one by one until it is back.
+
+    A store that is no server can't be away; for one, this is `connect`.
+
+    Raises:
+        TrackingError: the store is no server, and can't be used.
+    """
+    if not uri.startswith(HTTP):
+        return connect(uri)
+    _settle()
+    with quiet_mlflow():
+        import mlflow
+
+        return mlflow.MlflowClient(tracking_uri=uri)
 
 
 def experiment_id(client: "MlflowClient", uri: str) -> str:
@@ -64,7 +84,7 @@ def experiment_id(client: "MlflowClient", uri: str) -> str:
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return str(found.experiment_id)
-    location = (_database(uri).parent / "artifacts").as_uri() if uri.startswith(SQLITE) else None
+    location = artifacts_location(_database(uri)) if uri.startswith(SQLITE) else None
     try:
         return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=EXPERIMENT_TAGS))
     except MlflowException:  # another process was quicker
@@ -79,20 +99,23 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
+def _settle() -> None:
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
 def _client(uri: str) -> "MlflowClient":
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow's own imports warn of its dependencies' futures
+    with quiet_mlflow():
         import mlflow
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         try:
             client = mlflow.MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
         except Exception as error:  # whatever a store, its driver or its server raises, the remedy is the same
+            # The first line of MLflow's own error speaks of retries, and the reason comes far behind.
+            reason = "it does not answer in time" if "Read timed out" in str(error) else first_line(error)
             raise TrackingError(
-                f"the tracking store {uri} can't be used ({first_line(error)}); see --tracking-uri and"
-                " MLFLOW_TRACKING_URI"
+                f"the tracking store {uri} can't be used ({reason}); see --tracking-uri and MLFLOW_TRACKING_URI"
             ) from error
     return client
 
@@ -111,37 +134,3 @@ def _require_answer(uri: str) -> None:
 
 def _database(uri: str) -> Path:
     return Path(uri.removeprefix(SQLITE)).resolve()
-
-
-def _require_database(uri: str) -> None:
-    """Make MLflow's tables once, under a lock: two processes that make them at once break the file."""
-    from filelock import FileLock
-
-    database = _database(uri)
-    try:
-        with FileLock(database.with_name(f".{database.name}.lock"), timeout=LOCK_TIMEOUT_S):
-            if not _has_tables(database):
-                experiment_id(_client(uri), uri)
-    except OSError as error:
-        raise TrackingError(
-            f"can't write to {database.parent} ({error.strerror}); make it writable, or name another store with"
-            " --tracking-uri"
-        ) from error
-
-
-def _has_tables(database: Path) -> bool:
-    if not database.exists():
-        return False
-    try:
-        connection = sqlite3.connect(database)
-        try:
-            found = connection.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone()
-            connection.execute("begin immediate")
-            connection.rollback()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise TrackingError(
-            f"{database} can't be used ({error}); make it writable, or move it away to start a new one"
-        ) from error
-    return found is not None

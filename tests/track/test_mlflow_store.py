@@ -1,16 +1,32 @@
 """Reaching MLflow's store, or saying clearly why not."""
 
+import os
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from clipexp.errors import TrackingError
 from clipexp.track.home import home
-from clipexp.track.mlflow_store import connect, tracking_uri
+from clipexp.track.mlflow_store import SETTINGS, connect, offline_client, tracking_uri
+
+LOG_A_RUN = """
+from mlflow.entities import Metric
+from clipexp.track.home import home
+from clipexp.track.mlflow_store import connect, experiment_id
+uri = home().tracking_uri
+client = connect(uri)
+print(experiment_id(client, uri))
+run_id = client.create_run(experiment_id(client, uri)).info.run_id
+for step in range(20):
+    client.log_batch(run_id, [Metric(f"metric_{i}", 0.5, 0, step) for i in range(20)])
+"""
 
 
 def free_port() -> int:
@@ -58,13 +74,51 @@ def test_a_file_in_place_of_mlruns_is_refused(workplace: Path) -> None:
         connect(home().tracking_uri)
 
 
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """The URI of a server that takes connections and says nothing."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(8)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_client_for_a_server_that_is_away_asks_nobody() -> None:
+    client = offline_client(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Exception, match="Connection refused"):
+        client.set_tag("0" * 32, "key", "value")
+
+
+def test_an_offline_client_of_a_database_is_a_connected_one(workplace: Path) -> None:
+    (workplace / "bad.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(TrackingError, match="can't be used"):
+        offline_client(tracking_uri("sqlite:///bad.db"))
+
+
+def test_each_call_to_a_silent_server_ends_after_one_timeout(
+    silent_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.entities import Metric
+
+    client = offline_client(silent_server)
+    assert (SETTINGS["MLFLOW_HTTP_REQUEST_TIMEOUT"], SETTINGS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) == ("10", "0")
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    start_s = time.monotonic()
+    with pytest.raises(Exception, match="Read timed out"):
+        client.log_batch("0" * 32, metrics=[Metric("loss", 1.0, 0, 0)])
+    with pytest.raises(TrackingError, match=rf"{silent_server} can't be used \(it does not answer in time\)"):
+        connect(silent_server)
+    assert 2 <= time.monotonic() - start_s < 5
+
+
 @pytest.mark.slow
-def test_four_processes_that_make_the_database_at_once_all_work(workplace: Path) -> None:
-    code = "from clipexp.track.home import home; from clipexp.track.mlflow_store import connect, experiment_id;"
-    code += " uri = home().tracking_uri; print(experiment_id(connect(uri), uri))"
-    children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(4)]
+def test_eight_processes_that_start_at_once_make_one_database_and_all_log_to_it(workplace: Path) -> None:
+    children = [subprocess.Popen([sys.executable, "-c", LOG_A_RUN], stdout=subprocess.PIPE) for _ in range(8)]
     outputs = [child.communicate(timeout=300)[0].decode().strip() for child in children]
-    assert [child.returncode for child in children] == [0] * 4
+    assert [child.returncode for child in children] == [0] * 8
     assert len(set(outputs)) == 1
-    with sqlite3.connect(home().database) as database:
+    with closing(sqlite3.connect(home().database)) as database:
         assert database.execute("select count(*) from experiments where name = 'clipexp'").fetchone() == (1,)
+        assert database.execute("select count(*) from runs").fetchone() == (8,)
+        assert database.execute("select count(*) from metrics").fetchone() == (8 * 20 * 20,)
