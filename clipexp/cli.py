@@ -40,6 +40,10 @@ class _Commands(click.Group):
 @click.version_option(package_name="clipexp")
 def main() -> None:
     """A lab for CLIP: write an experiment as a spec, run it, watch it in MLflow, read what was learned."""
+    from clipexp.settle import settle
+
+    for line in settle():
+        click.echo(line, err=True)
 
 
 @main.command()
@@ -90,21 +94,43 @@ def prepare(spec: Path, overrides: Sequence[str]) -> None:
     console.print(f"licence: {store.manifest.licence}", markup=False, soft_wrap=True)
 
 
+class _Duration(click.ParamType[float]):
+    """`90s`, `8m`, `1.5h`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        unit_s = {"s": 1, "m": 60, "h": 3600}.get(str(value)[-1:])
+        try:
+            seconds = float(str(value)[:-1]) * (unit_s or 0)
+        except ValueError:
+            seconds = 0
+        if seconds <= 0:
+            self.fail(f"{value!r} is no duration; write 90s, 8m or 1.5h", param, ctx)
+        return seconds
+
+
 @main.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @set_option
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="As --set train.device=...")
+@click.option("--replicate", "num_replicates", type=click.IntRange(0), default=0, metavar="N", help="N further seeds.")
+@click.option("--again", is_flag=True, help="Repeat a finished run with the same seed, and compare the bits.")
+@click.option("--from-start", is_flag=True, help="Leave an unfinished run's checkpoints aside and begin it anew.")
+@click.option("--stop-after", "budget_s", type=_Duration(), metavar="TIME", help="Stop with a checkpoint after 8m, 2h.")
+@click.option("--wait", is_flag=True, help="If another process runs this spec, wait for it, then go on.")
+@click.option("--attach", is_flag=True, help="Show the output of the process that runs this spec.")
 @tracking_option
-def run(spec: Path, overrides: Sequence[str], device: str | None, tracking_uri: str | None) -> None:
-    """Train SPEC, recording everything in MLflow. An interrupted run resumes; a finished one says so."""
+def run(spec: Path, overrides: Sequence[str], device: str | None, tracking_uri: str | None, **options: Any) -> None:
+    """Train SPEC, recording everything in MLflow. A run that was cut off goes on; a finished one says so."""
     from clipexp.spec.load import load_spec
 
     device_override = [f"train.device={device}"] if device else []
     resolved = load_spec(spec, [*overrides, *device_override])  # its errors come before torch is loaded
-    from clipexp.run_command import run_on_console
+    from clipexp.run_command import RunOptions, run_on_console
 
     try:
-        code = run_on_console(resolved, tracking_uri)
+        code = run_on_console(resolved, RunOptions(tracking_uri, **options))
     except StoreError as error:
         raise StoreError(_with_spec_named(str(error), spec, overrides)) from error
     sys.exit(code)
@@ -118,12 +144,15 @@ def _with_spec_named(text: str, spec: Path, overrides: Sequence[str]) -> str:
     return text.replace(PREPARE, PREPARE.replace("SPEC", shlex.join([str(spec), *settings])))
 
 
-@main.command()
+@main.group(cls=_Commands, invoke_without_command=True)
 @json_option
 @tracking_option
 @click.option("--limit", default=20, show_default=True, help="How many rows the table shows; --json gives all.")
-def runs(as_json: bool, tracking_uri: str | None, limit: int) -> None:
-    """List runs, newest first."""
+@click.pass_context
+def runs(ctx: click.Context, as_json: bool, tracking_uri: str | None, limit: int) -> None:
+    """List runs, newest first; below it: what one can do with what they left."""
+    if ctx.invoked_subcommand is not None:
+        return
     from clipexp.track import mlflow_store
     from clipexp.track.records import list_runs
 
@@ -134,9 +163,69 @@ def runs(as_json: bool, tracking_uri: str | None, limit: int) -> None:
     if not records:
         click.echo("no runs yet; start one with: clipexp run experiments/quickstart.yaml")
         return
-    from clipexp.run_command import print_runs
+    from clipexp.runs_command import print_runs
 
     print_runs(records, limit)
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .parquet file; by default CSV to the screen.")
+def points(run: str, out: Path | None) -> None:
+    """Every point of RUN's curves, by its journal alone: MLflow may be gone."""
+    from clipexp.runs_command import write_points
+
+    write_points(run, out)
+
+
+@runs.command()
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@json_option
+def gc(dry_run: bool, as_json: bool) -> None:
+    """Show and remove what can go: checkpoints that nothing needs, journals whose run is deleted, leftovers."""
+    from clipexp.runs_command import clean
+
+    clean(dry_run=dry_run, as_json=as_json)
+
+
+@runs.command(name="export")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .tar to write.")
+@click.option(
+    "--checkpoints",
+    type=click.Choice(["none", "best", "all"]),
+    default="none",
+    show_default=True,
+    help="Which to take.",
+)
+@tracking_option
+def export_runs(runs: Sequence[str], out: Path, checkpoints: str, tracking_uri: str | None) -> None:
+    """Pack RUNs (journal, spec, artifacts) into one file, for another machine or database."""
+    from clipexp.runs_command import export
+
+    export(runs, out, checkpoints, tracking_uri)
+
+
+@runs.command(name="import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@tracking_option
+def import_runs(files: Sequence[Path], tracking_uri: str | None) -> None:
+    """Take in the runs of exported FILEs; those that are here already stay as they are."""
+    from clipexp.runs_command import import_files
+
+    import_files(files, tracking_uri)
+
+
+@main.command()
+def sync() -> None:
+    """Deliver what MLflow is owed: points, artifacts and statuses of runs whose store was away."""
+    from clipexp.sync import sync as deliver
+
+    is_complete = True
+    for line, was_delivered in deliver():
+        click.echo(line)
+        is_complete = is_complete and was_delivered
+    sys.exit(0 if is_complete else EXIT_USER_ERROR)
 
 
 @main.command()

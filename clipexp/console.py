@@ -5,13 +5,14 @@ with RunConsole(spec, total_samples, log_file) as console:
         console.show(event)
 """
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from clipexp.events import CheckpointEvent, EndEvent, EvalEvent, Event, FaultEvent, StepEvent
+from clipexp.events import CheckpointEvent, EndEvent, EvalEvent, Event, FaultEvent, PauseEvent, StepEvent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,12 +35,13 @@ class RunConsole:
         self._total = total_samples
         self._resumed_at = resumed_at
         self._log_file = log_file
+        self._num_dropped = 0
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        self._log = self._log_file.open("a", buffering=1)
+        self._log = os.open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         if self._console.is_terminal:
             self._progress = _training_progress(self._console)
             self._task = self._progress.add_task("training", total=self._total, completed=self._resumed_at, numbers="")
@@ -50,12 +52,21 @@ class RunConsole:
         if self._progress is not None:
             self._progress.stop()
         if error is not None:
-            self._log.write(f"{_now()} {type(error).__name__}: {error}\n")
-        self._log.close()
+            self._note(f"{type(error).__name__}: {error}")
+        os.close(self._log)
+        if self._num_dropped:
+            self._console.print(f"{self._num_dropped} line(s) are missing in {self._log_file}: no room on the disk")
+
+    def _note(self, line: str) -> None:
+        """A line for the log alone. A full disk must not end a run for the sake of its log: what is dropped is told."""
+        try:
+            os.write(self._log, f"{_now()} {line}\n".encode())
+        except OSError:
+            self._num_dropped += 1
 
     def say(self, line: str) -> None:
         """A line for the person and the log."""
-        self._log.write(f"{_now()} {line}\n")
+        self._note(line)
         self._console.print(line, markup=False, soft_wrap=True)
 
     def show(self, event: Event) -> None:
@@ -66,11 +77,11 @@ class RunConsole:
             case EvalEvent():
                 self.say(eval_line(event))
             case CheckpointEvent():
-                self._log.write(f"{_now()} checkpoint {event.path}{' (best)' if event.is_best else ''}\n")
-            case FaultEvent():
+                self._note(f"checkpoint {event.path}{' (best)' if event.is_best else ''}")
+            case FaultEvent() | PauseEvent():
                 self.say(event.message)
             case EndEvent():
-                self._log.write(f"{_now()} ended: {event.reason} at {event.samples_seen:,} samples\n")
+                self._note(f"ended: {event.reason} at {event.samples_seen:,} samples")
 
     def _show_step(self, event: StepEvent) -> None:
         metrics = event.metrics
@@ -78,7 +89,7 @@ class RunConsole:
         numbers = f"loss {metrics['train/loss']:.3f}  lr {metrics['train/lr']:.1e}" + (
             f"  {rate:,.0f} samples/s" if rate else ""
         )
-        self._log.write(f"{_now()} {event.samples_seen:,} samples  {numbers}\n")
+        self._note(f"{event.samples_seen:,} samples  {numbers}")
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=event.samples_seen, numbers=numbers)
 

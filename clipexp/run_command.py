@@ -1,54 +1,206 @@
-"""`clipexp run` and `clipexp runs` on the console."""
+"""`clipexp run` on the console."""
 
-import datetime
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipexp.console import RunConsole, end_lines, make_console, show_panel
-from clipexp.events import EndEvent
+from clipexp.data.manifest import data_checksum
+from clipexp.errors import RunError
+from clipexp.events import EndEvent, StopReason
+from clipexp.launch import first_finished
+from clipexp.repeats import compare_bits, group_of, spread, with_seed
 from clipexp.runner import Execution, start
+from clipexp.space import mb, room_bytes
 from clipexp.spec.load import ResolvedRun
-from clipexp.track.journal import CONSOLE_FILE, active_seconds, num_unreadable_lines
-from clipexp.track.records import TOTAL_SAMPLES_TAG, RunRecord, headline_metrics
+from clipexp.spec.run import spec_hash
+from clipexp.track.delivery import owed
+from clipexp.track.home import home
+from clipexp.track.journal import CONSOLE_FILE, active_seconds, points
+from clipexp.track.lease import HeldError, Holder, holder, is_held
 
-EXIT_INTERRUPTED = 130
-BLOCK_SIZE = 1024  # of the frozen validation, where the set has that many pairs
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_STOPPED, EXIT_DIFFERS, EXIT_INTERRUPTED = 3, 4, 130
+LOOK_EVERY_S = 0.5
 
 
-def run_on_console(resolved: ResolvedRun, tracking: str | None) -> int:
-    """Carry out a run before a person's eyes; returns the exit code."""
+@dataclass(frozen=True)
+class RunOptions:
+    """What `clipexp run` is asked for beside the spec; see its help."""
+
+    tracking: str | None = None
+    num_replicates: int = 0
+    again: bool = False
+    from_start: bool = False
+    wait: bool = False
+    attach: bool = False
+    budget_s: float | None = None
+
+
+def run_on_console(resolved: ResolvedRun, options: RunOptions) -> int:
+    """Carry out a run, and what further runs are asked for, before a person's eyes; returns the exit code."""
     console = make_console()
-    execution = start(resolved, tracking)
-    spec, run_id = execution.spec, execution.run_id
-    if execution.is_finished:
-        title = f"this spec is finished already, as {execution.name} (run {run_id[:8]}, spec {execution.spec_hash})"
-        hint = "    # another seed gives a replicate: --set seed=1"
-        show_panel(console, [*end_lines(title, result_rows(execution), next_commands(run_id)), hint])
-        return 0
-    reason = ""
-    log_file = execution.journal_folder / CONSOLE_FILE
-    with RunConsole(console, execution.total_samples, execution.resumed_at, log_file) as shown:
-        shown.say(f"{spec.name}: run {run_id[:8]}, spec {execution.spec_hash}, on {execution.device}")
-        shown.say(
-            f"{execution.manifest.num_train:,} training pairs, {execution.total_samples:,} samples"
-            f" in batches of {spec.train.batch_size:,}"
-        )
-        if execution.resumed_at:
-            shown.say(f"resumes from its checkpoint at {execution.resumed_at:,} samples")
-        if unreadable := num_unreadable_lines(execution.journal_folder):
-            shown.say(f"{unreadable} line(s) of its journal were cut short by a kill and are left out")
-        for event in execution.events():
-            shown.show(event)
-            if isinstance(event, EndEvent):
-                reason = event.reason
-    for missing in execution.undelivered:
-        console.print(f"NOT DELIVERED to MLflow: {missing}; the journal {execution.journal_folder} has all points")
-    title = f"{spec.name}: {reason} (run {run_id[:8]})"
-    if reason == "interrupted":
-        lines = [title, "  a checkpoint was written; the same command resumes from it"]
-        show_panel(console, lines)
-        return EXIT_INTERRUPTED
-    show_panel(console, end_lines(title, result_rows(execution), next_commands(run_id)))
+    if options.attach:
+        return _attach(console, resolved)
+    if options.again and options.num_replicates:
+        raise RunError("--again repeats one seed and --replicate runs others; give one of the two")
+    execution, code = _run_one(console, resolved, options)
+    for seed in range(resolved.spec.seed + 1, resolved.spec.seed + 1 + options.num_replicates):
+        if code:
+            return code
+        console.print()
+        _, code = _run_one(console, with_seed(resolved, seed), options)
+    if code:
+        return code
+    if options.num_replicates:
+        _show_group(console, execution)
+    if options.again:
+        repeated = first_finished(execution.header.spec_hash, execution.header.store)
+        comparison = compare_bits(execution.header, repeated)
+        show_panel(console, [f"held against run {repeated.run_id[:8]}", *(f"  {line}" for line in comparison.lines())])
+        return 0 if comparison.is_same else EXIT_DIFFERS
     return 0
+
+
+def _run_one(console: "Console", resolved: ResolvedRun, options: RunOptions) -> tuple[Execution, int]:
+    """One run to its end; its exit code is 0 if it is finished."""
+    execution = _start(console, resolved, options)
+    header = execution.header
+    run_id = header.run_id
+    if execution.is_finished:
+        for note in execution.launch.notes:
+            console.print(note, markup=False, soft_wrap=True)
+        title = f"this spec is finished already, as {header.name} (run {run_id[:8]}, spec {header.spec_hash})"
+        hint = "    # --replicate N runs N further seeds, --again this one once more to compare the bits"
+        show_panel(console, [*end_lines(title, result_rows(execution), next_commands(run_id)), hint])
+        if still_owed := owed(header):
+            console.print(f"OWED to MLflow: {still_owed}; `clipexp sync` delivers it", markup=False, soft_wrap=True)
+        return execution, 0
+    reason = _carry_out(console, execution)
+    title = f"{header.name}: {reason} (run {run_id[:8]})"
+    if reason == "finished":
+        show_panel(console, end_lines(title, result_rows(execution), next_commands(run_id)))
+        return execution, 0
+    show_panel(console, [title, "  a checkpoint was written; the same command goes on from it"])
+    return execution, EXIT_INTERRUPTED if reason == "interrupted" else EXIT_STOPPED
+
+
+def _start(console: "Console", resolved: ResolvedRun, options: RunOptions) -> Execution:
+    """Start it, waiting for another process that carries it out where that is asked for."""
+    while True:
+        try:
+            return start(
+                resolved,
+                options.tracking,
+                again=options.again,
+                from_start=options.from_start,
+                budget_s=options.budget_s,
+            )
+        except HeldError as error:
+            if not options.wait:
+                raise
+            console.print(f"waits for {error.holder or 'another process'}", markup=False, soft_wrap=True)
+            while is_held(error.spec_hash):
+                time.sleep(LOOK_EVERY_S)
+
+
+def _carry_out(console: "Console", execution: Execution) -> StopReason:
+    launch, header = execution.launch, execution.header
+    reason: StopReason = "interrupted"
+    with RunConsole(console, launch.total_samples, launch.resumed_at, header.folder / CONSOLE_FILE) as shown:
+        for line in _first_lines(execution):
+            shown.say(line)
+        trouble = ""
+        try:
+            for event in execution.events():
+                shown.show(event)
+                if bool(execution.trouble) != bool(trouble):
+                    shown.say(_trouble_line(execution.trouble))
+                trouble = execution.trouble
+                if isinstance(event, EndEvent):
+                    reason = event.reason
+        finally:
+            for problem in execution.problems:
+                shown.say(problem)
+    return reason
+
+
+def _first_lines(execution: Execution) -> list[str]:
+    launch, header = execution.launch, execution.header
+    spec = launch.spec
+    lines = [
+        *launch.notes,
+        f"{header.name}: run {header.run_id[:8]}, spec {header.spec_hash}, on {launch.device}",
+        f"{launch.inputs.manifest.num_train:,} training pairs, {launch.total_samples:,} samples"
+        f" in batches of {spec.train.batch_size:,}; will take up to {mb(room_bytes(spec))} of disk",
+    ]
+    if launch.state is not None:
+        lines.append(f"resumes from its checkpoint at {launch.resumed_at:,} samples")
+    return lines
+
+
+def _trouble_line(trouble: str) -> str:
+    if trouble:
+        return f"MLFLOW DOES NOT TAKE what it is sent ({trouble}); the journal keeps it all, training goes on"
+    return "MLflow answers again, and gets what it is owed"
+
+
+def _attach(console: "Console", resolved: ResolvedRun) -> int:
+    """Show the output of the process that carries out this spec, until it ends; Ctrl-C leaves it running."""
+    spec = resolved.spec
+    identity = spec_hash(spec, data_checksum(spec.data, spec.model.context_length))
+    held = holder(identity)
+    if held is None or not is_held(identity):
+        raise RunError(f"nobody is running spec {identity} here; leave --attach out to run it")
+    console.print(f"attached to {held}; Ctrl-C leaves it running", markup=False, soft_wrap=True)
+    try:
+        _follow(console, held)
+    except KeyboardInterrupt:
+        console.print("left; it goes on")
+    return 0
+
+
+def _follow(console: "Console", held: Holder) -> None:
+    log: Path | None = None
+    position = 0
+    is_over = False
+    while not is_over:
+        is_over = not is_held(held.spec_hash)  # before the last look, so that nothing of it is missed
+        found = holder(held.spec_hash)
+        if log is None and found is not None and found.run_id:
+            log = home().journals / found.run_id / CONSOLE_FILE
+        if log is not None and log.exists():
+            with log.open("rb") as file:
+                file.seek(position)
+                text = file.read()
+            position += len(text)
+            if text:
+                console.print(text.decode(errors="replace").rstrip("\n"), markup=False, soft_wrap=True)
+        if not is_over:
+            time.sleep(LOOK_EVERY_S)
+
+
+def _show_group(console: "Console", execution: Execution) -> None:
+    """The runs that differ in their seed alone: each one's result, then mean and standard deviation."""
+    group = group_of(execution.header)
+    finals = [{name: series[-1].value for name, series in points(h.folder).items()} for h in group]
+    shown = [name for name in sorted(finals[0]) if name.startswith("val/loss") or name.endswith("recall_at_1")]
+    shown = [name for name in shown if "chance" not in name and all(name in final for final in finals)]
+    rows = [
+        (f"seed {header.params['seed']} ({header.run_id[:8]})", "  ".join(f"{n} {final[n]:.4f}" for n in shown))
+        for header, final in zip(group, finals, strict=True)
+    ]
+    for metric in shown:
+        mean, deviation = spread(finals, metric)
+        spread_words = f" ± {deviation:.4f} (standard deviation, {len(finals)} seeds)" if deviation is not None else ""
+        rows.append((metric, f"{mean:.4f}{spread_words}"))
+    ids = " ".join(header.run_id[:8] for header in group)
+    title = f"group {execution.header.tags['clipexp.group']}: {len(group)} seeds of one spec"
+    show_panel(console, end_lines(title, rows, [f"clipexp report {ids} --name {execution.launch.spec.name}-seeds"]))
 
 
 def result_rows(execution: Execution) -> list[tuple[str, str]]:
@@ -63,11 +215,11 @@ def result_rows(execution: Execution) -> list[tuple[str, str]]:
         values = " / ".join(f"{final[f'val/{way}_recall_at_{k}']:.1%}" for k in (1, 5, 10))
         rows.append((f"recall@1/5/10 {way.replace('_', ' ')}", f"{values} (chance at 1: {chance:.2%})"))
     rows.append(("among", f"{final['val/num_pairs']:,.0f} validation pairs"))
-    rows.append(("took", f"{active_seconds(execution.journal_folder):.0f} s"))
+    rows.append(("took", f"{active_seconds(execution.header.folder):.0f} s"))
     return rows
 
 
-def next_commands(run_id: str) -> list[str]:
+def next_commands(run_id: str) -> Sequence[str]:
     """What a person may want to do with a finished run."""
     short = run_id[:8]
     meaning_by_command = {
@@ -77,38 +229,3 @@ def next_commands(run_id: str) -> list[str]:
     }
     width = max(map(len, meaning_by_command))
     return [f"{command:<{width}}  # {meaning}" for command, meaning in meaning_by_command.items()]
-
-
-def print_runs(records: Sequence[RunRecord], limit: int) -> None:
-    """A table of runs."""
-    from rich.table import Table
-
-    console = make_console()
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "name", "status", "started"):
-        table.add_column(column, no_wrap=column != "name")
-    for column in ("seed", "samples", "val loss", "recall@1 t2i", "recall@1 i2t", "seconds"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for record in records[:limit]:
-        final = record.final
-        loss = next((final[name] for name in headline_metrics([record])), None)
-        block = final.get("val/block_size", BLOCK_SIZE)
-        samples = record.tags.get(TOTAL_SAMPLES_TAG)
-        recalls = [final.get(f"val/{way}_recall_at_1") for way in ("text_to_image", "image_to_text")]
-        started = datetime.datetime.fromtimestamp(record.started_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(
-            record.run_id[:8],
-            record.name,
-            record.status,
-            started,
-            str(record.seed),
-            f"{int(samples):,}" if samples else "",
-            "" if loss is None else f"{loss:.3f}" + ("" if block == BLOCK_SIZE else f" /{block:.0f}"),
-            *("" if value is None else f"{value:.1%}" for value in recalls),
-            "" if record.duration_s is None else f"{record.duration_s:.0f}",
-        )
-    console.print(table)
-    if any(record.final.get("val/block_size", BLOCK_SIZE) != BLOCK_SIZE for record in records[:limit]):
-        console.print("a loss followed by /N is over blocks of N pairs, others over 1,024: not to be compared")
-    if len(records) > limit:
-        console.print(f"{len(records) - limit} more; see --limit")

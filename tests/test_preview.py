@@ -13,6 +13,7 @@ from clipexp.data.manifest import data_checksum, manifest_for
 from clipexp.preview import OPENMOJI_TRAIN_PAIRS, TEXT_TO_IMAGE_2M_PAIRS, preview
 from clipexp.spec.load import ResolvedRun, resolve
 from clipexp.spec.run import spec_hash
+from clipexp.track.kept import write_kept
 from clipexp.track.processor import cpu_name
 from clipexp.track.summary import cost_key
 
@@ -51,7 +52,7 @@ def check(*arguments: str) -> dict[str, Any]:
 def write_summary(workplace: Path, run_id: str, **content: object) -> None:
     folder = workplace / "mlruns" / "journals" / run_id
     folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps(content))
+    write_kept(folder / "summary.json", content)
 
 
 def test_json_has_every_key(spec: Path) -> None:

@@ -1,25 +1,20 @@
-"""A run's figures and examples as MLflow artifacts, and back.
+"""A run's figures and examples as files that become its artifacts, and back.
 
-log_plots(client, run_id, "quickstart", curves)
+write_plots(folder, "quickstart", curves)
 """
 
 import dataclasses
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clipexp.events import Example
 from clipexp.plots.examples import Pixels, pack_pictures
 from clipexp.plots.interactive import run_page
 from clipexp.plots.static import run_figure
 from clipexp.track.journal import Curves
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 PLOTS, EXAMPLES = "plots", "examples"
 EXAMPLES_FILE, SHEET_FILE = "examples.json", "pictures.png"
@@ -45,7 +40,7 @@ class KeptExamples:
 
 
 def read_examples(folder: Path) -> KeptExamples | None:
-    """Examples from the files that `log_examples` keeps; None where there are none."""
+    """Examples from the files that `write_examples` wrote; None where there are none."""
     if not (folder / EXAMPLES_FILE).is_file():
         return None
     content = json.loads((folder / EXAMPLES_FILE).read_text())
@@ -62,28 +57,19 @@ def write_examples(folder: Path, kept: KeptExamples) -> None:
     (folder / SHEET_FILE).write_bytes(kept.sheet)
 
 
-def log_examples(
-    client: "MlflowClient",
-    run_id: str,
-    examples: Sequence[Example],
-    pixels_by_row: Mapping[int, Pixels],
-    attribution: str,
+def write_run_examples(
+    folder: Path, examples: Sequence[Example], pixels_by_row: Mapping[int, Pixels], attribution: str
 ) -> None:
-    """Keep examples and their pictures with a run."""
-    kept = KeptExamples(tuple(examples), tuple(pixels_by_row), attribution, pack_pictures(pixels_by_row))
-    with tempfile.TemporaryDirectory() as folder:
-        write_examples(Path(folder) / EXAMPLES, kept)
-        client.log_artifacts(run_id, str(Path(folder) / EXAMPLES), EXAMPLES)
+    """Write a run's examples and their pictures."""
+    write_examples(
+        folder, KeptExamples(tuple(examples), tuple(pixels_by_row), attribution, pack_pictures(pixels_by_row))
+    )
 
 
-def log_plots(client: "MlflowClient", run_id: str, name: str, curves: Curves) -> None:
-    """Keep the interactive page and the static figure with a run."""
-    if not curves:
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "curves.html").write_text(run_page(name, curves))
-        (Path(folder) / "curves.svg").write_text(run_figure(curves, *headline(curves)))
-        client.log_artifacts(run_id, folder, PLOTS)
+def write_plots(folder: Path, name: str, curves: Curves) -> None:
+    """Write a run's interactive page and its static figure."""
+    (folder / "curves.html").write_text(run_page(name, curves))
+    (folder / "curves.svg").write_text(run_figure(curves, *headline(curves)))
 
 
 def headline(curves: Curves) -> tuple[str, float]:

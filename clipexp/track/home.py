@@ -38,6 +38,16 @@ class Home:
         return self.root / "journals"
 
     @property
+    def leases(self) -> Path:
+        """Who carries out which spec."""
+        return self.root / "leases"
+
+    @property
+    def verified(self) -> Path:
+        """Notes on prepared sets of which every byte was checked."""
+        return self.root / "verified"
+
+    @property
     def tracking_uri(self) -> str:
         """MLflow's store where no other is named."""
         return f"sqlite:///{self.database.resolve()}"
@@ -45,7 +55,7 @@ class Home:
     def make(self) -> None:
         """Create the folders. Raises TrackingError if `mlruns/` can't be written."""
         try:
-            for folder in (self.root, self.artifacts, self.checkpoints, self.journals):
+            for folder in (self.root, self.artifacts, self.checkpoints, self.journals, self.leases):
                 folder.mkdir(parents=True, exist_ok=True)
                 probe = folder / ".writable"
                 probe.touch()

@@ -1,26 +1,32 @@
 """The journal: an append-only file a run, the authority for what happened.
 
     with Journal(home().journals / run_id) as journal:
+        journal.begin(0)
         journal.append(StepEvent(...))
     points(home().journals / run_id)["train/loss"]
 
-Each line of `events.jsonl` is an event with its attempt and time. A run that goes on from a checkpoint begins a new
-attempt there; what an earlier attempt wrote behind that place is superseded, so that a curve has every point once.
+Each line of `events.jsonl` is an event with its number, attempt, time and checksum, and stands in `events.copy.jsonl`
+too, since a curve can't be made again. A run that goes on from a checkpoint begins a new attempt there; what an earlier
+attempt wrote behind that place is superseded, so that a curve has every point once. A finished journal is packed into
+`events.parquet` (see `packed`).
 """
 
 import dataclasses
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from clipexp.events import Event, Example
-from clipexp.track.home import home
+from clipexp.events import EndEvent, Event, Example, StopReason
+from clipexp.track import packed
 
-EVENTS_FILE, HEADER_FILE, SUMMARY_FILE, CONSOLE_FILE = "events.jsonl", "run.json", "summary.json", "console.log"
-HOME_STORE = "mlruns"  # for the store beside the journals, wherever the checkout lies
+EVENTS_FILE, COPY_FILE, CONSOLE_FILE = "events.jsonl", "events.copy.jsonl", "console.log"
+FROM_START = -1  # begins an attempt that supersedes every record before it
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,86 +42,156 @@ class Point:
 Curves = Mapping[str, tuple[Point, ...]]
 
 
+@dataclass(frozen=True)
+class Damage:
+    """What is wrong in a journal: lines that the other copy made good, and records that both copies lost."""
+
+    num_mended: int
+    num_lost: int
+
+
 class Journal:
     """The open journal of a running run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, of_last_attempt: bool = False) -> None:
+        """Open it for a new attempt, or to say how the last one ended. Raises OSError where it can't be written."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.attempt = 1 + max((record["attempt"] for record in _records(folder)), default=0)
-        self._file = (folder / EVENTS_FILE).open("a", buffering=1)
-        if self.attempt > 1:
-            self._file.write("\n")  # ends a line that a kill cut short
+        before = records(folder)
+        self.attempt = max((record["attempt"] for record in before), default=0) + (not of_last_attempt)
+        self.last_time_ms = max((record["time_ms"] for record in before), default=_now_ms())
+        self._number = max((record["n"] for record in before), default=0)
+        self._start_s = time.monotonic()
+        self._torn = b""
+        self.has_ended = False  # whether this attempt's end is written
+        self._files = [_open_for_lines(folder / name) for name in (EVENTS_FILE, COPY_FILE)]
 
     def begin(self, samples_seen: int) -> None:
-        """Say where this attempt starts."""
-        self._write({"event": "Begin", "samples_seen": samples_seen}, _now_ms())
+        """Say where this attempt starts; FROM_START supersedes all that is there. Raises OSError, as `append`."""
+        self._write({"event": "Begin", "samples_seen": samples_seen})
 
-    def append(self, event: Event) -> int:
-        """Write an event; returns its Unix time in ms."""
-        time_ms = _now_ms()
+    def append(self, event: Event, time_ms: int | None = None) -> None:
+        """Write an event that happened now, or at a Unix time.
+
+        Raises:
+            OSError: the disk is full or can't be written. The event may be appended again: its number tells the two.
+        """
         self._write({"event": type(event).__name__, **dataclasses.asdict(event)}, time_ms)
-        return time_ms
+        self.has_ended = isinstance(event, EndEvent)
 
-    def _write(self, record: Mapping[str, Any], time_ms: int) -> None:
-        self._file.write(json.dumps({"attempt": self.attempt, "time_ms": time_ms, **record}) + "\n")
+    def sync(self) -> None:
+        """Have all that was written stand on the disk itself, power cut or not."""
+        for file in self._files:
+            os.fsync(file)
+
+    def _write(self, content: Record, time_ms: int | None = None) -> None:
+        stamp = {
+            "n": self._number + 1,
+            "attempt": self.attempt,
+            "time_ms": _now_ms() if time_ms is None else time_ms,
+            # by the monotonic clock, since the wall clock may be set while a run goes on
+            "elapsed_s": round(time.monotonic() - self._start_s, 3),
+        }
+        line = self._torn + _line({**stamp, **content})
+        self._torn = b"\n"  # a write that fails may leave a part of the line
+        for file in self._files:
+            _write_whole(file, line)
+        self._torn = b""
+        self._number += 1
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            os.close(file)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a small JSON file beside its place, then rename it."""
-    tmp = path.with_suffix(".tmp")
-    tmp.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    tmp.replace(path)
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read it back; empty where it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _open_for_lines(path: Path) -> int:
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    if os.fstat(file).st_size:
+        os.write(file, b"\n")  # ends a line that a kill cut short
+    return file
 
 
-def write_header(folder: Path, run_id: str, spec_hash: str, tracking_uri: str) -> None:
-    """Say which run a journal is of, and where it is tracked."""
-    folder.mkdir(parents=True, exist_ok=True)
-    store = HOME_STORE if tracking_uri == home().tracking_uri else tracking_uri
-    write_json(folder / HEADER_FILE, {"run_id": run_id, "spec_hash": spec_hash, "tracking_uri": store})
+def _write_whole(file: int, line: bytes) -> None:
+    while line:  # a disk that is nearly full takes a part, and tells what is wrong at the next
+        line = line[os.write(file, line) :]
 
 
-def journals_of_spec(spec_hash: str, tracking_uri: str) -> list[str]:
-    """Ids of the runs of a spec that have their journal here and are tracked in that store, newest first."""
-    store = HOME_STORE if tracking_uri == home().tracking_uri else tracking_uri
-    found = []
-    for header in sorted(home().journals.glob(f"*/{HEADER_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True):
-        content = read_json(header)
-        if (content.get("spec_hash"), content.get("tracking_uri")) == (spec_hash, store):
-            found.append(str(content["run_id"]))
-    return found
+def _line(record: Record) -> bytes:
+    body = json.dumps(record)
+    return f'{body[:-1]}, "crc": "{zlib.crc32(body.encode()):08x}"}}\n'.encode()
 
 
-def active_seconds(folder: Path) -> float:
-    """How long a run was at work, pauses between its attempts left out."""
-    times_by_attempt: dict[int, list[int]] = {}
-    for record in _records(folder):
-        times_by_attempt.setdefault(record["attempt"], []).append(record["time_ms"])
-    return sum(max(times) - min(times) for times in times_by_attempt.values()) / 1000
+def _parse(line: bytes) -> dict[str, Any] | None:
+    body, mark, checksum = line.rpartition(b', "crc": "')
+    if not mark or checksum != b'%08x"}' % zlib.crc32(body + b"}"):
+        return None
+    record: dict[str, Any] = json.loads(body + b"}")
+    return record
 
 
-def last_examples(folder: Path) -> tuple[Example, ...]:
-    """The examples of the last validation."""
-    evals = [record for record in live_records(folder) if record["event"] == "EvalEvent"]
-    return tuple(
-        Example(e["caption"], e["target_idx"], tuple(e["found_idx"]), tuple(e["scores"]))
-        for e in (evals[-1]["examples"] if evals else ())
-    )
+def _read_lines(path: Path) -> tuple[dict[int, dict[str, Any]], int]:
+    """Records by number, and how many lines are none."""
+    lines = [line for line in path.read_bytes().split(b"\n") if line] if path.is_file() else []
+    parsed = [_parse(line) for line in lines]
+    return {record["n"]: record for record in parsed if record is not None}, parsed.count(None)
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """All records in order, superseded ones too."""
+    return _read(folder)[0]
+
+
+def damage(folder: Path) -> Damage:
+    """How far a journal is damaged. A line that a kill cut short was never a record, and counts in neither."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[list[dict[str, Any]], Damage]:
+    lines, num_bad = _read_lines(folder / EVENTS_FILE)
+    by_number = (packed.read(folder) or {}) | lines
+    num_mended = 0
+    if num_bad or not by_number or len(by_number) < max(by_number):
+        copies, _ = _read_lines(folder / COPY_FILE)
+        num_mended = len(copies.keys() - by_number.keys())
+        by_number |= copies
+    num_lost = max(by_number, default=0) - len(by_number)
+    return [by_number[n] for n in sorted(by_number)], Damage(num_mended, num_lost)
+
+
+def pack(folder: Path) -> None:
+    """Pack a journal that nobody writes to any more into Parquet; its second copy stays as it is."""
+    if (folder / EVENTS_FILE).exists():
+        packed.write(folder, records(folder))
+        (folder / EVENTS_FILE).unlink()
+
+
+def live_records(folder: Path) -> list[dict[str, Any]]:
+    """The records that no later attempt superseded."""
+    found = records(folder)
+    is_live = _live_test(found)
+    return [record for record in found if is_live(record)]
+
+
+def _live_test(found: list[dict[str, Any]]) -> Callable[[Record], bool]:
+    """Whether a record stands: it lies at or before the place where every later attempt began."""
+    last_by_attempt: dict[int, float] = {}
+    last = float("inf")
+    starts = {r["attempt"]: r["samples_seen"] for r in found if r["event"] == "Begin"}
+    for attempt in sorted({r["attempt"] for r in found}, reverse=True):
+        last_by_attempt[attempt] = last
+        last = min(last, starts.get(attempt, last))
+    return lambda record: record["samples_seen"] <= last_by_attempt[record["attempt"]]
 
 
 def points(folder: Path) -> dict[str, tuple[Point, ...]]:
@@ -128,40 +204,58 @@ def points(folder: Path) -> dict[str, tuple[Point, ...]]:
     return {name: tuple(by_samples[at] for at in sorted(by_samples)) for name, by_samples in found.items()}
 
 
-def live_records(folder: Path) -> list[dict[str, Any]]:
-    """The records that no later attempt superseded."""
-    records = list(_records(folder))
-    start_by_attempt = {r["attempt"]: r["samples_seen"] for r in records if r["event"] == "Begin"}
-
-    def superseded(record: Mapping[str, Any]) -> bool:
-        return any(
-            attempt > record["attempt"] and record["samples_seen"] > start
-            for attempt, start in start_by_attempt.items()
-        )
-
-    return [record for record in records if not superseded(record)]
+def end_reason(folder: Path) -> StopReason | None:
+    """Why the last attempt ended; None while it goes on, or where it was killed and nobody has found out yet."""
+    found = records(folder)
+    reason: StopReason | None = found[-1]["reason"] if found and found[-1]["event"] == EndEvent.__name__ else None
+    return reason
 
 
-def num_unreadable_lines(folder: Path) -> int:
-    """Lines of a journal that are no record, such as one that a kill cut short."""
-    lines = [line for line in _lines(folder) if line.strip()]
-    return len(lines) - len(list(_records(folder)))
+def last_samples_seen(folder: Path) -> int:
+    """How far the last attempt came."""
+    return max((record["samples_seen"] for record in live_records(folder)), default=0)
 
 
-def _records(folder: Path) -> Iterator[dict[str, Any]]:
-    for line in _lines(folder):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # counted by num_unreadable_lines
-        if isinstance(record, dict) and "attempt" in record:
-            yield record
+def active_seconds(folder: Path) -> float:
+    """How long a run was at work, pauses between its attempts left out."""
+    elapsed_by_attempt: dict[int, float] = {}
+    for record in records(folder):
+        attempt = record["attempt"]
+        elapsed_by_attempt[attempt] = max(elapsed_by_attempt.get(attempt, 0.0), record["elapsed_s"])
+    return sum(elapsed_by_attempt.values())
 
 
-def _lines(folder: Path) -> list[str]:
-    path = folder / EVENTS_FILE
-    return path.read_text(errors="replace").splitlines() if path.is_file() else []
+def last_examples(folder: Path) -> tuple[Example, ...]:
+    """The examples of the last validation."""
+    evals = [record for record in live_records(folder) if record["event"] == "EvalEvent"]
+    return tuple(
+        Example(e["caption"], e["target_idx"], tuple(e["found_idx"]), tuple(e["scores"]))
+        for e in (evals[-1]["examples"] if evals else ())
+    )
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+class Tail:
+    """Reads what is appended to a journal while it is written.
+
+    for record in Tail(folder, after=records(folder)[-1]["n"]).new(): ...
+    """
+
+    def __init__(self, folder: Path, after: int) -> None:
+        self._path = folder / EVENTS_FILE
+        self._offset = 0
+        self._last = after
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """The whole records that were appended since the last call."""
+        if not self._path.is_file():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.split(b"\n"):
+            record = _parse(line) if line else None
+            if record is not None and record["n"] > self._last:
+                self._last = record["n"]
+                yield record

@@ -1,34 +1,43 @@
-"""One run in MLflow: made with its params, tags, dataset and spec; ended with its true status.
+"""One run in MLflow: made, described, ended; all but the making can be done again without harm.
 
-run_id = create(client, identity)
-end(client, run_id, "FINISHED")
+run_id = create(client, uri, "quickstart", launch)
+describe(client, header)
+end(client, run_id, "finished", time_ms)
 """
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clipexp.spec.run import RunSpec, flatten
-from clipexp.spec.yaml_lines import dump
+from clipexp.events import StopReason
+from clipexp.spec.run import RunSpec, flatten, group_hash
+from clipexp.track.header import RunHeader
 from clipexp.track.mlflow_store import experiment_id
 from clipexp.track.provenance import Git
-from clipexp.track.records import SPEC_HASH_TAG, TAG, TOTAL_SAMPLES_TAG
+from clipexp.track.records import GROUP_TAG, REASON_TAG, SPEC_HASH_TAG, TAG, TOTAL_SAMPLES_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+LAUNCH_TAG = f"{TAG}launch"
+STATUS_BY_REASON: dict[StopReason, Literal["FINISHED", "FAILED", "KILLED"]] = {
+    "finished": "FINISHED",
+    "pruned": "KILLED",
+    "budget": "KILLED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+    "lost": "KILLED",
+}
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a run is, for MLflow."""
+    """What a run is, found out before it is made."""
 
     spec: RunSpec
     spec_hash: str
+    data_checksum: str
     store_checksum: str
     num_train_pairs: int
     total_samples: int
@@ -36,77 +45,91 @@ class Identity:
     git: Git
     versions: Mapping[str, str]
 
+    @property
+    def ran_on(self) -> str:
+        """What decides the bits beside the spec."""
+        return f"{self.device}, torch {self.versions.get('torch', 'unknown')}"
 
-def create(client: "MlflowClient", uri: str, identity: Identity) -> str:
-    """Make the run, RUNNING, with all that is known beforehand; returns its id."""
-    from mlflow.entities import Param, RunTag
+    def params(self) -> dict[str, str]:
+        """The spec, flat; names and hypotheses are tags."""
+        flat = flatten(self.spec.model_dump(mode="json"))
+        return {key: str(value) for key, value in flat.items() if key not in ("name", "hypothesis")}
 
-    spec = identity.spec
-    run = client.create_run(experiment_id(client, uri), run_name=spec.name)
-    run_id = str(run.info.run_id)
-    params = [Param(key, str(value)) for key, value in flatten(spec.model_dump(mode="json")).items()]
-    tags = [RunTag(key, value) for key, value in _tags(identity).items() if value]
-    client.log_batch(run_id, params=[p for p in params if p.key not in ("name", "hypothesis")], tags=tags)
-    _log_dataset(client, run_id, identity)
-    log_text(client, run_id, resolved_yaml(spec), "spec/resolved.yaml")
-    if identity.git.diff:
-        log_text(client, run_id, identity.git.diff, "code/uncommitted.diff")
-    return run_id
+    def tags(self) -> dict[str, str]:
+        """What MLflow shows beside the params."""
+        git = self.git
+        tags = {
+            SPEC_HASH_TAG: self.spec_hash,
+            GROUP_TAG: group_hash(self.spec, self.data_checksum),
+            f"{TAG}store_checksum": self.store_checksum,
+            f"{TAG}num_train_pairs": str(self.num_train_pairs),
+            TOTAL_SAMPLES_TAG: str(self.total_samples),
+            f"{TAG}device": self.device,
+            f"{TAG}git_commit": git.commit,
+            f"{TAG}git_dirty": str(bool(git.diff)).lower() if git.commit else "",
+            f"{TAG}hypothesis": self.spec.hypothesis,
+            "mlflow.note.content": self.spec.hypothesis,
+            "mlflow.source.git.commit": git.commit,
+            **{f"{TAG}version.{package}": number for package, number in self.versions.items()},
+        }
+        return {key: value for key, value in tags.items() if value}
+
+    def dataset(self) -> dict[str, str]:
+        """MLflow's fields of the prepared set."""
+        return {
+            "name": self.spec.data.source.kind,
+            "digest": self.store_checksum,
+            "source_type": "local",
+            "source": json.dumps({"uri": self.spec.data.store}),
+            "profile": json.dumps({"num_train_pairs": self.num_train_pairs}),
+        }
 
 
-def resume(client: "MlflowClient", run_id: str, identity: Identity) -> None:
-    """Set a run that goes on to RUNNING again, and say on what it does."""
+def create(client: "MlflowClient", uri: str, name: str, launch: str) -> str:
+    """Make a run, RUNNING; returns its id. `launch` tells it where its maker dies before it has noted the id."""
+    run = client.create_run(experiment_id(client, uri), tags={LAUNCH_TAG: launch}, run_name=name)
+    return str(run.info.run_id)
+
+
+def find_launched(client: "MlflowClient", uri: str, launch: str) -> list[str]:
+    """Ids of the runs that a launch made and that still say RUNNING."""
+    query = f"tags.`{LAUNCH_TAG}` = '{launch}' and attributes.status = 'RUNNING'"
+    found = client.search_runs([experiment_id(client, uri)], query)
+    return [str(run.info.run_id) for run in found]
+
+
+def is_deleted(client: "MlflowClient", run_id: str) -> bool:
+    """Whether a person deleted a run in MLflow; a server that is away can't tell, and then it counts as there."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "deleted")
+    except MlflowException as error:
+        return bool(error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST))
+
+
+def describe(client: "MlflowClient", header: RunHeader) -> None:
+    """Give a run its params, tags and dataset, as far as it has not got them. What is there stays: it came first."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+
+    there = client.get_run(header.run_id)
+    params = [Param(key, value) for key, value in header.params.items() if key not in there.data.params]
+    tags = [RunTag(key, value) for key, value in header.tags.items() if key not in there.data.tags]
+    client.log_batch(header.run_id, params=params, tags=tags)
+    if there.inputs is None or not there.inputs.dataset_inputs:
+        dataset = Dataset(**header.dataset)
+        client.log_inputs(header.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def go_on(client: "MlflowClient", run_id: str) -> None:
+    """Set a run to RUNNING, whatever it was."""
     client.update_run(run_id, status="RUNNING")
-    on = {"device": identity.device, "git_commit": identity.git.commit, "torch": identity.versions.get("torch", "")}
-    client.set_tag(run_id, f"{TAG}resumed_on", json.dumps(on))
-    if identity.git.diff:
-        log_text(client, run_id, identity.git.diff, "code/uncommitted.diff")
+    if REASON_TAG in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, REASON_TAG)
 
 
-def end(client: "MlflowClient", run_id: str, status: Status) -> None:
-    """Set how the run ended."""
-    client.set_terminated(run_id, status)
-
-
-def log_text(client: "MlflowClient", run_id: str, text: str, path: str) -> None:
-    """Keep a text as an artifact under `path`."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / Path(path).name
-        file.write_text(text)
-        client.log_artifact(run_id, str(file), str(Path(path).parent))
-
-
-def resolved_yaml(spec: RunSpec) -> str:
-    """A spec with every value written out; loading it gives the same spec."""
-    return dump(spec.model_dump(mode="json"))
-
-
-def _tags(identity: Identity) -> dict[str, str]:
-    git = identity.git
-    return {
-        SPEC_HASH_TAG: identity.spec_hash,
-        f"{TAG}store_checksum": identity.store_checksum,
-        f"{TAG}num_train_pairs": str(identity.num_train_pairs),
-        TOTAL_SAMPLES_TAG: str(identity.total_samples),
-        f"{TAG}device": identity.device,
-        f"{TAG}git_commit": git.commit,
-        f"{TAG}git_dirty": str(bool(git.diff)).lower() if git.commit else "",
-        f"{TAG}hypothesis": identity.spec.hypothesis,
-        "mlflow.note.content": identity.spec.hypothesis,
-        "mlflow.source.git.commit": git.commit,
-        **{f"{TAG}version.{package}": number for package, number in identity.versions.items()},
-    }
-
-
-def _log_dataset(client: "MlflowClient", run_id: str, identity: Identity) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    data = identity.spec.data
-    dataset = Dataset(
-        name=data.source.kind,
-        digest=identity.store_checksum,
-        source_type="local",
-        source=json.dumps({"uri": data.store}),
-        profile=json.dumps({"num_train_pairs": identity.num_train_pairs}),
-    )
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+def end(client: "MlflowClient", run_id: str, reason: StopReason, time_ms: int) -> None:
+    """Set how and when a run ended."""
+    client.set_tag(run_id, REASON_TAG, reason)
+    client.set_terminated(run_id, STATUS_BY_REASON[reason], time_ms)

@@ -1,108 +1,101 @@
 """The recorder: each event goes to the journal at once, and to MLflow from a thread behind it.
 
-    with Recorder(client, run_id, journal) as recorder:
+    with Recorder(client, header, journal) as recorder:
         recorder.record(event)
+        recorder.finish()
 
-A slow or dead MLflow neither slows nor ends training: points wait in memory, are tried again, and at the end what could
-not be delivered is counted. The journal holds every point in any case.
+The thread reads what it sends from the journal, so that nothing waits in memory: MLflow may be slow, gone for hours, or
+gone for good. While its own run owes nothing, it delivers what earlier runs owe.
 """
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from clipexp.events import EvalEvent, Event, StepEvent
-from clipexp.track.journal import Journal, points
+from clipexp.events import Event
+from clipexp.track.delivery import Delivery
+from clipexp.track.header import RunHeader
+from clipexp.track.journal import Journal
 from clipexp.track.mlflow_store import first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
-FLUSH_EVERY_S = 2.0
-METRICS_A_CALL = 1000
+FLUSH_EVERY_S, LONGEST_WAIT_S = 2.0, 30.0
+PAUSE_BETWEEN_CALLS_S = 0.05  # has training's thread wait for Python's lock a fifth of the time at most
+SHARE_OF_OTHERS_S = 1.0
 FINAL_TRIES_S = 20.0
 
 
 class Recorder:
-    """Records one attempt at a run."""
+    """Records one attempt at a run.
 
-    def __init__(self, client: "MlflowClient", run_id: str, journal: Journal) -> None:
-        self.client = client
-        self.run_id = run_id
+    Args:
+        client: MLflow's.
+        header: the run's.
+        journal: the run's, open.
+        others: deliveries of earlier runs that may owe something.
+    """
+
+    def __init__(self, client: "MlflowClient", header: RunHeader, journal: Journal, others: Iterator[Delivery]) -> None:
         self.journal = journal
-        self.last_error = ""
-        self._pending: list[Metric] = []
-        self._lock = threading.Lock()
+        self.trouble = ""  # what MLflow said last; empty while it takes what it is sent
+        self._own = Delivery(client, header, journal.sync)
+        self._others = others
+        self._other: Delivery | None = None
         self._closing = threading.Event()
-        self._steps_before_by_key: dict[str, set[int]] = {}  # what earlier attempts delivered
-        self._thread = threading.Thread(target=self._deliver_until_closed, name="mlflow", daemon=True)
+        self._give_up_s = float("inf")
+        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
 
     def record(self, event: Event) -> None:
-        """Write to the journal, and queue the metrics for MLflow; their step is samples seen."""
-        time_ms = self.journal.append(event)
-        if isinstance(event, StepEvent | EvalEvent):
-            metrics = [_metric(key, value, time_ms, event.samples_seen) for key, value in event.metrics.items()]
-            with self._lock:
-                self._pending += metrics
+        """Write to the journal. Raises OSError where the disk is full; the event may be recorded again then."""
+        self.journal.append(event)
 
-    @property
-    def num_owed(self) -> int:
-        """Points that MLflow has not got yet."""
-        with self._lock:
-            return len(self._pending)
+    def finish(self, patience_s: float = FINAL_TRIES_S, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Deliver the rest, for some seconds at the most, or until hurried; what is left is owed."""
+        self._give_up_s = time.monotonic() + patience_s
+        self._closing.set()
+        while self._thread.is_alive() and time.monotonic() < self._give_up_s and not is_hurried():
+            self._thread.join(0.1)  # a call that hangs is left behind: the thread is a daemon
+        self._give_up_s = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Start to deliver: first what earlier attempts left in the journal and MLflow has not got."""
-        if self.journal.attempt > 1:
-            self._pending = [
-                _metric(key, point.value, point.time_ms, point.samples_seen)
-                for key, series in points(self.journal.folder).items()
-                for point in series
-            ]
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """Deliver the rest, trying for 20 s at the most."""
-        self._closing.set()
-        self._thread.join()
-        give_up = time.monotonic() + FINAL_TRIES_S
-        while self.num_owed and not self._deliver() and time.monotonic() < give_up:
+        self.finish(0)
+
+    def _run(self) -> None:
+        wait_s = FLUSH_EVERY_S
+        while not self._closing.wait(wait_s):
+            wait_s = FLUSH_EVERY_S if self._deliver(PAUSE_BETWEEN_CALLS_S) else min(2 * wait_s, LONGEST_WAIT_S)
+            self._deliver_others(PAUSE_BETWEEN_CALLS_S, time.monotonic() + SHARE_OF_OTHERS_S)
+        while not self._deliver(0) and time.monotonic() < self._give_up_s:
             time.sleep(0.5)
+        self._deliver_others(0, self._give_up_s)
 
-    def _deliver_until_closed(self) -> None:
-        while not self._closing.wait(FLUSH_EVERY_S):
-            self._deliver()
-
-    def _deliver(self) -> bool:
-        """Send what is queued, in order; whether all went through."""
-        while True:
-            with self._lock:
-                chunk = self._pending[:METRICS_A_CALL]
-            if not chunk:
-                return True
-            try:
-                self.client.log_batch(self.run_id, metrics=[m for m in chunk if not self._is_there(m)])
-            except Exception as error:  # noqa: BLE001 (whatever MLflow raises, training goes on; num_owed tells)
-                self.last_error = first_line(error)
-                return False
-            with self._lock:
-                del self._pending[: len(chunk)]
-
-    def _is_there(self, metric: "Metric") -> bool:
-        """Whether an earlier attempt delivered this point: a run that goes on repeats what lay past its checkpoint."""
-        if self.journal.attempt == 1:
+    def _deliver(self, pause_s: float) -> bool:
+        """Send all there is; whether MLflow took it."""
+        try:
+            self._own.send_all(pause_s)
+        except Exception as error:  # noqa: BLE001 (whatever MLflow raises, training goes on; what is owed is told)
+            self.trouble = first_line(error)
             return False
-        key = metric.key
-        if key not in self._steps_before_by_key:
-            history = self.client.get_metric_history(self.run_id, key)
-            self._steps_before_by_key[key] = {point.step for point in history}
-        return metric.step in self._steps_before_by_key[key]
+        self.trouble = ""
+        return True
 
-
-def _metric(key: str, value: float, time_ms: int, samples_seen: int) -> "Metric":
-    from mlflow.entities import Metric
-
-    return Metric(key, value, time_ms, samples_seen)
+    def _deliver_others(self, pause_s: float, until_s: float) -> None:
+        """What earlier runs owe, as long as MLflow takes ours."""
+        while not self.trouble and time.monotonic() < until_s:
+            self._other = self._other or next(self._others, None)
+            if self._other is None:
+                return
+            try:
+                if not self._other.send_some():
+                    self._other = None
+            except Exception:  # noqa: BLE001 (that run stays owed: `clipexp sync` says why)
+                self._other = None
+            time.sleep(pause_s)

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clipexp.errors import TrackingError
+from clipexp.errors import RunError, TrackingError
+from clipexp.track.header import RunHeader, headers
 from clipexp.track.home import EXPERIMENT, home
-from clipexp.track.journal import SUMMARY_FILE, Curves, Point, journals_of_spec, points, read_json
+from clipexp.track.journal import Curves, Point, end_reason, points
 from clipexp.track.mlflow_store import first_line
+from clipexp.track.summary import read_summary
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +24,10 @@ TAG = "clipexp."
 NOTES_TAG = f"{TAG}notes"
 SPEC_HASH_TAG = f"{TAG}spec_hash"
 TOTAL_SAMPLES_TAG = f"{TAG}total_samples"
+REASON_TAG = f"{TAG}stop_reason"
+IMPORTED_FROM_TAG = f"{TAG}imported_from"
+REPEAT_TAG = f"{TAG}repeat_of"
+GROUP_TAG = f"{TAG}group"  # the same for all seeds of a spec
 PAGE = 1000
 
 
@@ -86,7 +92,7 @@ def list_runs(client: "MlflowClient") -> list[RunRecord]:
 
 
 def find_run(client: "MlflowClient", reference: str) -> str:
-    """The id of the run that is meant: by id, by its first characters, or by name or spec hash.
+    """The id of the run that is meant, by the same words as `find_header` takes, among all that MLflow knows.
 
     Of several with one name it is the newest that finished, or the newest at all.
 
@@ -94,7 +100,9 @@ def find_run(client: "MlflowClient", reference: str) -> str:
         TrackingError: there is none, or more than one begins so.
     """
     runs = list_runs(client)
-    by_id = [run for run in runs if run.run_id.startswith(reference)]
+    by_id = [run for run in runs if any(i.startswith(reference) for i in (run.run_id, _old_id(run.tags)))]
+    taken_in = {_old_id(run.tags) for run in by_id}
+    by_id = [run for run in by_id if run.run_id == reference] or [run for run in by_id if run.run_id not in taken_in]
     if len(by_id) == 1:
         return by_id[0].run_id
     named = [run for run in runs if reference in (run.name, run.spec_hash)]
@@ -104,6 +112,32 @@ def find_run(client: "MlflowClient", reference: str) -> str:
         raise TrackingError(f"{len(by_id)} runs begin with {reference}; give more of the id")
     known = ", ".join(dict.fromkeys(run.name for run in runs[:20])) or "none yet"
     raise TrackingError(f"there is no run {reference}; runs here: {known} (see `clipexp runs`)")
+
+
+def find_header(reference: str) -> RunHeader:
+    """The header that is meant: by id or its first characters, also of the run it was imported from, name or spec hash.
+
+    Of several with one name it is the newest that finished, or the newest at all.
+
+    Raises:
+        RunError: no journal here is meant, or more than one begins so.
+    """
+    found = list(headers())
+    for header in found:
+        if header.run_id == reference:
+            return header
+    by_id = [h for h in found if any(i.startswith(reference) for i in (h.run_id, _old_id(h.tags)))]
+    taken_in = {_old_id(header.tags) for header in by_id}
+    by_id = [header for header in by_id if header.run_id not in taken_in]
+    if len(by_id) == 1:
+        return by_id[0]
+    named = [header for header in found if reference in (header.name, header.spec_hash)]
+    if named:
+        return next((header for header in named if end_reason(header.folder) == "finished"), named[0])
+    if by_id:
+        raise RunError(f"{len(by_id)} runs begin with {reference}; give more of the id")
+    known = ", ".join(dict.fromkeys(header.name for header in found[:20])) or "none yet"
+    raise RunError(f"there is no journal of a run {reference} in {home().journals}; runs here: {known}")
 
 
 def read_run(client: "MlflowClient", run_id: str) -> RunRecord:
@@ -117,19 +151,9 @@ def read_run(client: "MlflowClient", run_id: str) -> RunRecord:
         raise TrackingError(f"run {run_id} can't be read from MLflow ({first_line(error)})") from error
 
 
-def runs_of_spec(client: "MlflowClient", uri: str, spec_hash: str) -> list[tuple[str, str]]:
-    """Ids and statuses of a spec's runs that have their journal here, newest first; deleted ones are left out."""
-    from mlflow.exceptions import MlflowException
-
-    found = []
-    for run_id in journals_of_spec(spec_hash, uri):
-        try:
-            info = client.get_run(run_id).info
-        except MlflowException:
-            continue  # deleted for good
-        if info.lifecycle_stage == "active":
-            found.append((run_id, str(info.status)))
-    return found
+def _old_id(tags: Mapping[str, str]) -> str:
+    """The id under which a run was carried out elsewhere, or what begins no id."""
+    return tags.get(IMPORTED_FROM_TAG, "-")
 
 
 def add_note(client: "MlflowClient", run_id: str, note: Note) -> None:
@@ -148,7 +172,7 @@ def _record(run: "Run", curves: Curves) -> RunRecord:
     info, tags = run.info, dict(run.data.tags)
     final = {name: series[-1].value for name, series in curves.items()} or dict(run.data.metrics)
     ended = info.end_time
-    active = read_json(home().journals / info.run_id / SUMMARY_FILE).get("duration_s") if ended else None
+    summary = read_summary(home().journals / info.run_id) if ended else None
     return RunRecord(
         run_id=info.run_id,
         name=info.run_name or info.run_id,
@@ -161,7 +185,7 @@ def _record(run: "Run", curves: Curves) -> RunRecord:
         curves=curves,
         final=dict(sorted(final.items())),
         started_ms=info.start_time,
-        duration_s=active or ((ended - info.start_time) / 1000 if ended else None),
+        duration_s=summary.duration_s if summary else ((ended - info.start_time) / 1000 if ended else None),
     )
 
 

@@ -7,37 +7,51 @@ import dataclasses
 import hashlib
 import json
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from clipexp.spec.run import RunSpec, result_fields
+from clipexp.track.header import RunHeader
 from clipexp.track.home import home
-from clipexp.track.journal import SUMMARY_FILE, active_seconds, points, read_json
+from clipexp.track.journal import active_seconds, end_reason, last_samples_seen
+from clipexp.track.kept import read_kept, write_kept
 
+SUMMARY_FILE = "summary.json"
 MIN_DURATION_S = 10
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """`summary.json` beside a run's journal."""
+    """`summary.json` beside a run's journal, written when an attempt has ended.
+
+    weights_sha256: of the last checkpoint's model file; '' where there was none.
+    """
 
     cost_key: str
     device: str
     reason: str
     duration_s: float
     samples_seen: int
+    weights_sha256: str = ""
 
     @classmethod
-    def of(cls, journal: Path, cost_key: str, device: str, reason: str) -> Self:
+    def of(cls, header: RunHeader, weights_sha256: str) -> Self:
         """Summarise a run's journal; the duration has validation and checkpoints in it, but no pauses."""
-        losses = points(journal).get("train/loss", ())
-        return cls(cost_key, device, reason, active_seconds(journal), losses[-1].samples_seen if losses else 0)
+        folder = header.folder
+        reason = end_reason(folder) or ""
+        duration_s, samples_seen = active_seconds(folder), last_samples_seen(folder)
+        return cls(header.cost_key, header.device, reason, duration_s, samples_seen, weights_sha256)
 
-    def to_json(self) -> Mapping[str, Any]:
-        """The file's content."""
-        return dataclasses.asdict(self)
+    def write(self, folder: Path) -> None:
+        """Keep it with the journal. Raises OSError where there is no room."""
+        write_kept(folder / SUMMARY_FILE, dataclasses.asdict(self))
+
+
+def read_summary(folder: Path) -> RunSummary | None:
+    """The summary of a journal; None while the run goes on for the first time."""
+    content = read_kept(folder / SUMMARY_FILE)
+    return RunSummary(**content) if content else None
 
 
 def cost_key(spec: RunSpec) -> str:
@@ -55,7 +69,7 @@ def samples_per_s(key: str, device_prefix: str) -> tuple[float, int] | None:
     """
     rates = []
     for path in home().journals.glob(f"*/{SUMMARY_FILE}"):
-        summary = read_json(path)
+        summary = read_kept(path)
         alike = summary.get("cost_key") == key and str(summary.get("device", "")).startswith(device_prefix)
         if alike and summary.get("duration_s", 0) >= MIN_DURATION_S:
             rates.append(summary["samples_seen"] / summary["duration_s"])

@@ -17,6 +17,7 @@ from clipexp import runner
 from clipexp.errors import ClipexpError, RunError, TrackingError
 from clipexp.events import EndEvent, StepEvent
 from clipexp.spec.load import ResolvedRun, load_spec, resolve
+from clipexp.track import checkpoint_names
 from clipexp.track.home import home
 from clipexp.track.mlflow_store import connect
 from clipexp.train import checkpoint
@@ -104,9 +105,9 @@ def test_runs_come_as_a_dataframe(finished: Finished) -> None:
     assert table.loc[0, "metrics.val/loss_block_40"] == finished.record.final["val/loss_block_40"]
 
 
-def test_only_the_last_and_the_best_checkpoint_stay(finished: Finished) -> None:
+def test_only_the_last_two_and_the_best_checkpoint_stay(finished: Finished) -> None:
     folder = home().checkpoints / finished.record.run_id
-    assert {path.name for path in folder.iterdir()} == {"best", "samples-000000000640"}
+    assert {path.name for path in folder.iterdir()} == {"best", "samples-000000000480", "samples-000000000640"}
 
 
 def test_a_run_stopped_and_started_again_ends_with_the_same_bits(
@@ -119,14 +120,14 @@ def test_a_run_stopped_and_started_again_ends_with_the_same_bits(
             execution.ask_to_stop("interrupted")
     assert execution.record().status == "KILLED"
     again = runner.start(small_run)
-    assert (again.run_id, again.resumed_at) == (execution.run_id, 320)
+    assert (again.run_id, again.launch.resumed_at) == (execution.run_id, 320)
     assert list(again.events())[-1] == EndEvent(640, "finished")
     assert again.record().status == "FINISHED"
     assert weights(again.run_id) == finished_weights
 
 
 def weights(run_id: str) -> bytes:
-    newest = checkpoint.newest(home().checkpoints / run_id)
+    newest = checkpoint_names.newest(home().checkpoints / run_id)
     assert newest is not None
     return (newest / checkpoint.MODEL_FILE).read_bytes()
 
@@ -134,7 +135,7 @@ def weights(run_id: str) -> bytes:
 @pytest.fixture
 def finished_weights(_finished_once: Finished) -> bytes:
     folder = _finished_once.folder / home().checkpoints / _finished_once.record.run_id
-    newest = checkpoint.newest(folder)
+    newest = checkpoint_names.newest(folder)
     assert newest is not None
     return (newest / checkpoint.MODEL_FILE).read_bytes()
 
@@ -169,8 +170,14 @@ def test_a_signal_ends_a_run_killed_with_a_checkpoint_that_it_goes_on_from(
     assert client.get_run(run_id).info.status == "KILLED"
     execution = runner.start(load_spec("long.yaml"))
     assert (execution.run_id, execution.is_finished) == (run_id, False)
-    assert execution.resumed_at >= 160
-    execution.lock.release()
+    assert execution.launch.resumed_at >= 160
+    release(execution)
+
+
+def release(execution: runner.Execution) -> None:
+    """Let go of a run that was only started."""
+    assert execution.launch.lease is not None
+    execution.launch.lease.release()
 
 
 def start_cli(folder: Path, *words: str) -> "subprocess.Popen[str]":
@@ -191,15 +198,15 @@ def wait_for_line(child: "subprocess.Popen[str]", text: str) -> None:
     pytest.fail(f"the child ended without saying {text!r}")
 
 
-def test_a_run_killed_before_its_first_checkpoint_is_set_killed_by_the_next_start(
-    fresh: Path, small_run: ResolvedRun
+def test_a_run_killed_before_its_first_checkpoint_begins_anew_under_the_same_id(
+    fresh: Path, small_run: ResolvedRun, finished_weights: bytes
 ) -> None:
     first = runner.start(small_run)  # and no more: as if SIGKILL had come
-    first.lock.release()
+    release(first)
     second = runner.start(small_run)
-    second.lock.release()
-    assert second.run_id != first.run_id
-    assert first.record().status == "KILLED"
+    assert (second.run_id, second.launch.resumed_at) == (first.run_id, 0)
+    assert list(second.events())[-1] == EndEvent(640, "finished")
+    assert weights(second.run_id) == finished_weights
 
 
 def test_a_run_deleted_in_mlflow_is_neither_taken_for_finished_nor_resumed(fresh: Path, small_store: Path) -> None:
@@ -226,9 +233,9 @@ def test_ctrl_c_reaches_whoever_called_run(
 
 def test_a_second_process_is_told_that_the_spec_is_being_run(fresh: Path, small_run: ResolvedRun) -> None:
     first = runner.start(small_run)
-    with pytest.raises(RunError, match="being run by another process"):
+    with pytest.raises(RunError, match=rf"being run as small .*by process {os.getpid()} on .* since 20.*--wait"):
         runner.start(small_run)
-    first.lock.release()
+    release(first)
 
 
 def bad_store(folder: Path, store: Path) -> None:
@@ -259,18 +266,21 @@ def test_bad_input_gives_one_clear_error_and_leaves_no_run(workplace: Path, smal
     assert list(workplace.glob("mlruns/journals/*")) == []
 
 
-def test_a_checkpoint_cut_short_is_an_error_and_the_run_stays_as_it_was(fresh: Path, small_run: ResolvedRun) -> None:
+def test_with_no_checkpoint_whole_the_run_stays_as_it_was_until_it_is_begun_anew(
+    fresh: Path, small_run: ResolvedRun, finished_weights: bytes
+) -> None:
     execution = runner.start(small_run)
     for event in execution.events():
         if isinstance(event, StepEvent):
             execution.ask_to_stop("interrupted")
-    newest = checkpoint.newest(home().checkpoints / execution.run_id)
-    assert newest is not None
-    file = newest / checkpoint.MODEL_FILE
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ClipexpError, match=f"{checkpoint.MODEL_FILE} is cut short or damaged"):
+    for file in (home().checkpoints / execution.run_id).glob(f"*/{checkpoint.MODEL_FILE}"):
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ClipexpError, match=r"none of the checkpoints .* --from-start"):
         runner.start(small_run)
     assert execution.record().status == "KILLED"
+    anew = runner.start(small_run, from_start=True)
+    assert list(anew.events())[-1] == EndEvent(640, "finished")
+    assert (anew.run_id, weights(anew.run_id)) == (execution.run_id, finished_weights)
 
 
 def test_a_working_directory_that_nobody_can_write_to_is_refused(

@@ -1,79 +1,208 @@
-"""The recorder: MLflow gets every point once, and its absence costs nothing but the delivery."""
+"""The recorder and delivery: MLflow gets every point once, and its absence costs nothing but the delivery."""
 
-import shutil
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from clipexp.events import StepEvent
-from clipexp.track import recorder as recorder_module
-from clipexp.track.home import home
+from clipexp.events import EndEvent, StepEvent
+from clipexp.track import delivery, recorder
+from clipexp.track.delivery import DELIVERED_FILE, Delivery, owed, owing, publishing
+from clipexp.track.header import RunHeader
 from clipexp.track.journal import Journal, points
-from clipexp.track.mlflow_store import connect, experiment_id
 from clipexp.track.recorder import Recorder
+from tests.track.conftest import make_header
 
 
-@pytest.fixture
-def client(workplace: Path, empty_mlruns: Path) -> MlflowClient:
-    shutil.copytree(empty_mlruns, workplace / "mlruns")
-    return connect(home().tracking_uri)
-
-
-@pytest.fixture
-def run_id(client: MlflowClient) -> str:
-    return str(client.create_run(experiment_id(client, home().tracking_uri)).info.run_id)
-
-
-def record(client: MlflowClient, run_id: str, start: int, steps: range) -> Recorder:
-    with Journal(home().journals / run_id) as journal:
+def record(client: MlflowClient, header: RunHeader, start: int, steps: range, patience_s: float = 20) -> Recorder:
+    with Journal(header.folder) as journal:
         journal.begin(start)
-        with Recorder(client, run_id, journal) as recorder:
+        with Recorder(client, header, journal, iter(())) as recording:
             for samples in steps:
-                recorder.record(StepEvent(samples, 0.0, {"train/loss": 1 / samples}))
-    return recorder
+                recording.record(StepEvent(samples, 0.0, {"train/loss": 1 / samples, "system/x": time.time()}))
+            recording.finish(patience_s)
+    return recording
 
 
-def test_mlflow_gets_every_point_with_samples_seen_as_its_step(client: MlflowClient, run_id: str) -> None:
-    record(client, run_id, 0, range(10, 2600))
-    history = client.get_metric_history(run_id, "train/loss")
-    assert [(p.step, p.value) for p in history] == [(n, 1 / n) for n in range(10, 2600)]
+def steps_in_mlflow(client: MlflowClient, header: RunHeader, key: str = "train/loss") -> list[int]:
+    return [point.step for point in client.get_metric_history(header.run_id, key)]
 
 
-def test_points_in_mlflow_have_the_journals_time(client: MlflowClient, run_id: str) -> None:
-    record(client, run_id, 0, range(1, 4))
-    in_journal = [p.time_ms for p in points(home().journals / run_id)["train/loss"]]
-    assert [p.timestamp for p in client.get_metric_history(run_id, "train/loss")] == in_journal
+class CutError(Exception):
+    """Stands for whatever cuts a delivery off."""
 
 
-def test_a_resumed_run_repeats_no_point_in_mlflow(client: MlflowClient, run_id: str) -> None:
-    record(client, run_id, 0, range(1, 10))
-    record(client, run_id, 5, range(6, 15))
-    assert [p.step for p in client.get_metric_history(run_id, "train/loss")] == list(range(1, 15))
+def cut_off(patch: pytest.MonkeyPatch, target: Any, name: str, *, after: bool, at_call: int) -> None:
+    """Have the n-th call of a function fail, before or after its work."""
+    real: Callable[..., Any] = getattr(target, name)
+    calls = iter(range(1, 10**6))
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        number = next(calls)
+        if number == at_call and not after:
+            raise CutError
+        result = real(*args, **kwargs)
+        if number == at_call:
+            raise CutError
+        return result
+
+    patch.setattr(target, name, failing)
 
 
-def test_what_a_killed_attempt_left_undelivered_is_delivered_by_the_next(client: MlflowClient, run_id: str) -> None:
-    with Journal(home().journals / run_id) as journal:  # killed before its recorder delivered these
+def test_mlflow_gets_every_point_with_samples_seen_as_its_step_and_the_journals_time(
+    client: MlflowClient, header: RunHeader
+) -> None:
+    record(client, header, 0, range(10, 1200))
+    in_journal = [(p.samples_seen, p.value, p.time_ms) for p in points(header.folder)["train/loss"]]
+    history = client.get_metric_history(header.run_id, "train/loss")
+    assert [(p.step, p.value, p.timestamp) for p in history] == in_journal
+    assert len(history) == 1190
+
+
+def test_a_resumed_run_repeats_no_point_in_mlflow(client: MlflowClient, header: RunHeader) -> None:
+    record(client, header, 0, range(1, 10))
+    record(client, header, 5, range(6, 15))
+    assert steps_in_mlflow(client, header) == list(range(1, 15))
+    assert steps_in_mlflow(client, header, "system/x") == list(range(1, 15))
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at_call", [1, 2, 4])
+@pytest.mark.parametrize("name", ["log_batch", "_note"])
+def test_a_delivery_cut_off_anywhere_is_taken_up_without_loss_or_doubles(
+    client: MlflowClient, header: RunHeader, monkeypatch: pytest.MonkeyPatch, name: str, at_call: int, after: bool
+) -> None:
+    with Journal(header.folder) as journal:
         journal.begin(0)
-        for samples in (1, 2, 3):
+        for samples in range(1, 301):
             journal.append(StepEvent(samples, 0.0, {"train/loss": 1 / samples}))
-    client.log_metric(run_id, "train/loss", 1 / 3, step=3)
-    record(client, run_id, 3, range(4, 6))
-    assert sorted(p.step for p in client.get_metric_history(run_id, "train/loss")) == [1, 2, 3, 4, 5]
+    with monkeypatch.context() as patch:
+        cut_off(patch, client if name == "log_batch" else Delivery, name, after=after, at_call=at_call)
+        with pytest.raises(CutError):
+            Delivery(client, header).send_all()
+    with Journal(header.folder) as journal:  # and the next attempt repeats a part with other time stamps
+        journal.begin(150)
+        for samples in range(151, 311):
+            journal.append(StepEvent(samples, 0.0, {"train/loss": 1 / samples}))
+    Delivery(client, header).send_all()
+    assert steps_in_mlflow(client, header) == list(range(1, 311))
+    assert not owed(header).num_points
 
 
-def test_a_store_that_fails_stalls_no_step_and_is_owed_every_point(
-    client: MlflowClient, run_id: str, monkeypatch: pytest.MonkeyPatch
+def test_without_its_note_everything_is_sent_again_and_mlflow_stays_the_same(
+    client: MlflowClient, header: RunHeader
+) -> None:
+    record(client, header, 0, range(1, 50))
+    (header.folder / DELIVERED_FILE).unlink()
+    assert owed(header).num_points == 2 * 49
+    Delivery(client, header).send_all()
+    assert steps_in_mlflow(client, header) == list(range(1, 50))
+
+
+def test_a_run_is_described_ended_and_given_its_artifacts_by_delivery_alone(
+    client: MlflowClient, header: RunHeader
+) -> None:
+    with Journal(header.folder) as journal:
+        journal.begin(0)
+        journal.append(EndEvent(0, "budget"), time_ms=1234)
+    with publishing(header, "plots") as folder:
+        (folder / "a.txt").write_text("a")
+    assert owed(header).num_folders == 1
+    Delivery(client, header).send_all()
+    run = client.get_run(header.run_id)
+    assert (run.info.status, run.info.end_time) == ("KILLED", 1234)
+    assert run.data.tags["clipexp.stop_reason"] == "budget"
+    assert run.data.params == {"optim.max_lr": "0.001"}
+    assert [file.path for file in client.list_artifacts(header.run_id, "plots")] == ["plots/a.txt"]
+    assert not owed(header)
+
+
+def test_a_run_that_goes_on_is_running_again_without_its_old_end(client: MlflowClient, header: RunHeader) -> None:
+    for _ in range(2):
+        with Journal(header.folder) as journal:
+            journal.begin(0)
+            Delivery(client, header).send_all()
+            run = client.get_run(header.run_id)
+            assert (run.info.status, run.data.tags.get("clipexp.stop_reason")) == ("RUNNING", None)
+            journal.append(EndEvent(0, "interrupted"))
+        Delivery(client, header).send_all()
+        assert client.get_run(header.run_id).info.status == "KILLED"
+
+
+def test_a_folder_of_artifacts_that_was_not_finished_does_not_wait(client: MlflowClient, header: RunHeader) -> None:
+    with pytest.raises(CutError), publishing(header, "plots") as folder:
+        (folder / "a.txt").write_text("a")
+        raise CutError
+    assert not list(header.outbox.iterdir())
+
+
+def test_a_store_that_hangs_delays_neither_a_step_nor_the_end(
+    client: MlflowClient, header: RunHeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    monkeypatch.setattr(recorder, "FLUSH_EVERY_S", 0.0)
+    monkeypatch.setattr(client, "log_batch", lambda *_, **__: gate.wait(60))
+    recording = record(client, header, 0, range(1, 101), patience_s=0.2)  # would wait for 60 s at the first step
+    gate.set()
+    assert len(points(header.folder)["train/loss"]) == 100
+    assert owed(header).num_points == 200
+    assert recording.trouble == ""
+
+
+def test_a_store_that_refuses_is_told_and_tried_again(
+    client: MlflowClient, header: RunHeader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(client, "log_batch", refuse)
-    monkeypatch.setattr(recorder_module, "FINAL_TRIES_S", 0.1)
-    start_s = time.perf_counter()
-    recorder = record(client, run_id, 0, range(1, 101))
-    assert time.perf_counter() - start_s < 5
-    assert recorder.num_owed == 100
-    assert recorder.last_error == "gone"
-    assert len(points(home().journals / run_id)["train/loss"]) == 100
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "log_batch", refuse)
+        recording = record(client, header, 0, range(1, 101), patience_s=0.1)
+    assert recording.trouble == "gone"
+    assert str(owed(header)) == "200 points, its status"
+    record(client, header, 100, range(101, 103))
+    assert steps_in_mlflow(client, header) == list(range(1, 103))
+
+
+def test_a_run_delivers_what_earlier_runs_owe(client: MlflowClient, header: RunHeader) -> None:
+    earlier = make_header(client, "earlier")
+    with Journal(earlier.folder) as journal:
+        journal.begin(0)
+        for samples in range(1, 251):
+            journal.append(StepEvent(samples, 0.0, {"train/loss": 1.0}))
+        journal.append(EndEvent(250, "finished"))
+    with Journal(header.folder) as journal:
+        journal.begin(0)
+        others = owing(client, header.store, without=header.run_id)
+        with Recorder(client, header, journal, others) as recording:
+            recording.finish()
+    assert steps_in_mlflow(client, earlier) == list(range(1, 251))
+    assert client.get_run(earlier.run_id).info.status == "FINISHED"
+
+
+def test_mlflow_never_knows_more_than_a_disk_that_lost_its_power(
+    client: MlflowClient, header: RunHeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    real = client.log_batch
+    monkeypatch.setattr(client, "log_batch", lambda *a, **k: (order.append("send"), real(*a, **k)))
+    with Journal(header.folder) as journal:
+        journal.begin(0)
+        journal.append(StepEvent(1, 0.0, {"train/loss": 1.0}))
+        Delivery(client, header, lambda: order.append("sync")).send_all()
+    assert "send" in order
+    assert all(order[i - 1] == "sync" for i, word in enumerate(order) if word == "send")
+
+
+def test_a_note_that_can_not_be_written_costs_nothing(
+    client: MlflowClient, header: RunHeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (header.folder / f"{DELIVERED_FILE}.tmp").mkdir()  # a place where no file can be written
+    record(client, header, 0, range(1, 10))
+    assert steps_in_mlflow(client, header) == list(range(1, 10))
+    assert Path(header.folder / DELIVERED_FILE).exists() is False
+    assert delivery.owed(header).num_points == 18

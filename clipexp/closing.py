@@ -1,0 +1,80 @@
+"""What an ended attempt at a run leaves: its summary, and figures, examples and logs that MLflow shall have.
+
+    problems = close_out(header)
+
+All of it follows from what lies on the disk, so it can be done again, by another process too, where a kill came
+between.
+"""
+
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+
+from clipexp.data.store import Store
+from clipexp.errors import ClipexpError
+from clipexp.plots.artifacts import EXAMPLES, PLOTS, write_plots, write_run_examples
+from clipexp.spec.run import RunSpec
+from clipexp.track.checkpoint_names import newest
+from clipexp.track.delivery import publishing
+from clipexp.track.header import RunHeader
+from clipexp.track.home import home
+from clipexp.track.journal import CONSOLE_FILE, end_reason, last_examples, pack, points
+from clipexp.track.mlflow_store import first_line
+from clipexp.track.summary import RunSummary, read_summary
+
+
+def close_out(header: RunHeader) -> list[str]:
+    """Leave summary, figures, examples and console log; returns what could not be done and why."""
+    problems = []
+    steps: tuple[Callable[[RunHeader], None], ...] = (_plots, _examples, _console_log, _summary)
+    for step in steps:
+        try:
+            step(header)
+        except (OSError, ValueError, ClipexpError) as error:
+            problems.append(f"{step.__name__.strip('_').replace('_', ' ')} of run {header.run_id}: {first_line(error)}")
+    return problems
+
+
+def pack_if_finished(header: RunHeader) -> None:
+    """Pack the journal of a run that will not go on. Raises OSError where there is no room; it stays as it was then."""
+    if end_reason(header.folder) == "finished":
+        pack(header.folder)
+
+
+def _summary(header: RunHeader) -> None:
+    last = newest(home().checkpoints / header.run_id)
+    before = read_summary(header.folder)
+    digest = before.weights_sha256 if before else ""  # stands where the checkpoint is gone by now
+    if last is not None:
+        from clipexp.train.checkpoint import final_digest
+
+        digest = final_digest(last)
+    RunSummary.of(header, digest).write(header.folder)
+
+
+def _plots(header: RunHeader) -> None:
+    if curves := points(header.folder):
+        with publishing(header, PLOTS) as folder:
+            write_plots(folder, header.name, curves)
+
+
+def _examples(header: RunHeader) -> None:
+    examples = last_examples(header.folder)
+    rows = sorted({row for e in examples for row in (e.target_idx, *e.found_idx)})
+    if not rows:
+        return
+    spec = RunSpec.model_validate(dict(header.spec))
+    store = Store(home().root.parent / spec.data.store)
+    table = store.table("val", spec.data.tokenizer, spec.model.context_length)
+    pictures = dict(zip(rows, table.pixels(np.array(rows)), strict=True))
+    credit = f"{store.manifest.attribution} Licence: {store.manifest.licence}."
+    with publishing(header, EXAMPLES) as folder:
+        write_run_examples(folder, examples, pictures, credit.strip())
+
+
+def _console_log(header: RunHeader) -> None:
+    log = header.folder / CONSOLE_FILE
+    if log.exists():
+        with publishing(header, "console") as folder:
+            shutil.copyfile(log, folder / CONSOLE_FILE)

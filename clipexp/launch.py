@@ -1,0 +1,237 @@
+"""Before a run: check all that can be checked, hold the spec, and take up its run or make one.
+
+    launch = prepare_launch(load_spec("experiments/quickstart.yaml"))
+    launch.is_finished, launch.resumed_at
+
+Whatever can be wrong beforehand (data, device, tracking, room on the disk, a damaged checkpoint) is found here, before
+a run is made. A spec whose run was cut off goes on under the same run; one that is finished says so.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from clipexp.data.loader import Loader
+from clipexp.data.manifest import Manifest, data_checksum, manifest_for
+from clipexp.data.store import PairTable, Store
+from clipexp.errors import RunError, TrackingError
+from clipexp.evals.validation import FrozenValidation
+from clipexp.settle import settle
+from clipexp.space import require_room
+from clipexp.spec.load import ResolvedRun
+from clipexp.spec.run import RunSpec, num_steps, spec_hash
+from clipexp.spec.yaml_lines import dump
+from clipexp.track import mlflow_run
+from clipexp.track.delivery import publishing
+from clipexp.track.header import RunHeader, headers_of_spec, store_name, write_header
+from clipexp.track.home import home
+from clipexp.track.journal import damage, end_reason
+from clipexp.track.lease import Lease, take
+from clipexp.track.mlflow_store import connect, offline_client, tracking_uri
+from clipexp.track.provenance import git_state, versions
+from clipexp.track.records import REPEAT_TAG
+from clipexp.track.summary import cost_key
+from clipexp.train import checkpoint
+from clipexp.train.checkpoint import TrainState
+from clipexp.train.device import choose_device, describe_device, make_deterministic, require_precision
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads: the prepared set's two sides, its manifest, and the frozen validation on it."""
+
+    manifest: Manifest
+    train: PairTable
+    validation: FrozenValidation
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A run that is ready to go on, or was finished before.
+
+    lease: held until the run has ended; None if it is finished. state: the checkpoint it goes on from. notes: what the
+    person should know before it does.
+    """
+
+    spec: RunSpec
+    header: RunHeader
+    client: "MlflowClient"
+    inputs: Inputs
+    device: torch.device
+    total_samples: int
+    ran_on: str
+    lease: Lease | None
+    state: TrainState | None
+    notes: tuple[str, ...]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.lease is None
+
+    @property
+    def resumed_at(self) -> int:
+        """Samples seen at the checkpoint that it goes on from; 0 from the start."""
+        return int(self.state.progress["samples_seen"]) if self.state else 0
+
+
+def prepare_launch(
+    resolved: ResolvedRun, tracking: str | None = None, *, again: bool = False, from_start: bool = False
+) -> Launch:
+    """Check everything, then take up the spec's run, or make one.
+
+    Args:
+        resolved: a validated spec.
+        tracking: MLflow's URI; see `tracking_uri`.
+        again: run a finished spec once more, to compare the bits.
+        from_start: leave the run's checkpoints aside and begin it anew.
+
+    Raises:
+        HeldError: another process carries out this spec.
+        ClipexpError: data, device, tracking or an earlier checkpoint is not as it must be; no run was made.
+    """
+    spec = resolved.spec
+    uri = tracking_uri(tracking)
+    device = choose_device(spec.train.device)
+    require_precision(spec.train.precision, device)
+    if spec.train.deterministic:
+        make_deterministic(device)
+    inputs = _inputs(spec, device)
+    identity = _identity(spec, inputs, device)
+    client, notes = _client(uri, identity.spec_hash)
+    home().make()
+    notes += settle()
+    lease = take(identity.spec_hash, spec.name, store_name(uri))
+    about = (identity.total_samples, identity.ran_on)
+    is_making = False
+    try:
+        header = _take_up(client, identity, lease, again)
+        if header is not None and end_reason(header.folder) == "finished":
+            lease.release()
+            return Launch(spec, header, client, inputs, device, *about, None, None, tuple(notes))
+        require_room(spec, home().checkpoints / header.run_id if header else None)
+        if header is None:
+            is_making = True  # where we die now, MLflow may have a run that we don't know: the next command looks
+            header = _make(client, uri, identity, lease, again)
+            is_making = False
+        lease.name_run(header.run_id)
+        state = _recover(header, identity.ran_on, from_start, notes)
+    except BaseException:
+        if is_making:
+            lease.leave_behind()
+        else:
+            lease.release()
+        raise
+    return Launch(spec, header, client, inputs, device, *about, lease, state, tuple(notes))
+
+
+def _inputs(spec: RunSpec, device: torch.device) -> Inputs:
+    manifest = manifest_for(spec.data)
+    store = Store(Path(spec.data.store))
+    context_length = spec.model.context_length
+    place = hashlib.sha256(str(store.folder.resolve()).encode()).hexdigest()[:16]
+    store.verify_once(home().verified / f"{place}.json", store.tokens_folder(spec.data.tokenizer, context_length))
+    train, val = (store.table(side, spec.data.tokenizer, context_length) for side in ("train", "val"))
+    Loader(train, spec.data, spec.train.batch_size, spec.seed)  # refuses a batch above the set
+    return Inputs(manifest, train, FrozenValidation(val, spec, device))
+
+
+def _identity(spec: RunSpec, inputs: Inputs, device: torch.device) -> mlflow_run.Identity:
+    checksum = data_checksum(spec.data, spec.model.context_length)
+    return mlflow_run.Identity(
+        spec=spec,
+        spec_hash=spec_hash(spec, checksum),
+        data_checksum=checksum,
+        store_checksum=inputs.manifest.checksum,
+        num_train_pairs=inputs.manifest.num_train,
+        total_samples=num_steps(spec, inputs.manifest.num_train) * spec.train.batch_size,
+        device=describe_device(device),
+        git=git_state(),
+        versions=versions(),
+    )
+
+
+def _client(uri: str, spec_hash: str) -> tuple["MlflowClient", list[str]]:
+    """MLflow's client. A run that is here already goes on without its server."""
+    try:
+        return connect(uri), []
+    except TrackingError as error:
+        if not uri.startswith(("http://", "https://")) or not any(headers_of_spec(spec_hash, store_name(uri))):
+            raise
+        return offline_client(uri), [f"MLFLOW IS AWAY: {error}. The run goes on; its journal keeps what MLflow is owed"]
+
+
+def _take_up(client: "MlflowClient", identity: mlflow_run.Identity, lease: Lease, again: bool) -> RunHeader | None:
+    """The newest run of the spec that MLflow has not deleted; of those that repeat it, one that is not finished."""
+    for header in headers_of_spec(identity.spec_hash, lease.holder.store, repeats=again):
+        if again and end_reason(header.folder) == "finished":
+            continue
+        if not mlflow_run.is_deleted(client, header.run_id):
+            return header
+    return None
+
+
+def _make(client: "MlflowClient", uri: str, identity: mlflow_run.Identity, lease: Lease, again: bool) -> RunHeader:
+    spec = identity.spec
+    repeated = first_finished(identity.spec_hash, lease.holder.store) if again else None
+    name = f"{spec.name}-again" if again else spec.name
+    tags = identity.tags() | ({REPEAT_TAG: repeated.run_id} if repeated else {})
+    header = RunHeader(
+        run_id=mlflow_run.create(client, uri, name, lease.holder.launch),
+        spec_hash=identity.spec_hash,
+        store=lease.holder.store,
+        name=name,
+        spec=spec.model_dump(mode="json"),
+        params=identity.params(),
+        tags=tags,
+        dataset=identity.dataset(),
+        cost_key=cost_key(spec),
+        device=identity.device,
+        created_ms=time.time_ns() // 1_000_000,
+        launch=lease.holder.launch,
+        repeat_of=repeated.run_id if repeated else "",
+    )
+    write_header(header)
+    with publishing(header, "spec") as folder:
+        (folder / "resolved.yaml").write_text(dump(header.spec))
+    if identity.git.diff:
+        with publishing(header, "code") as folder:
+            (folder / "uncommitted.diff").write_text(identity.git.diff)
+    return header
+
+
+def first_finished(spec_hash: str, store: str) -> RunHeader:
+    """The run that a repeat is held against. Raises RunError if there is none."""
+    for header in headers_of_spec(spec_hash, store):
+        if end_reason(header.folder) == "finished":
+            return header
+    raise RunError(f"--again repeats a finished run, and spec {spec_hash} has none here; run it once without --again")
+
+
+def _recover(header: RunHeader, ran_on: str, from_start: bool, notes: list[str]) -> TrainState | None:
+    """The checkpoint to go on from; what the person should know is added to `notes`."""
+    folder = home().checkpoints / header.run_id
+    if from_start:
+        notes += checkpoint.set_all_aside(folder)
+        return None
+    found = checkpoint.recover(folder, header.spec_hash)
+    notes += found.set_aside
+    state = found.state
+    if state is not None and state.progress["ran_on"] != ran_on:
+        notes.append(
+            f"it was begun on {state.progress['ran_on']} and goes on on {ran_on}: the result is the same within"
+            " rounding, not to the bit"
+        )
+    harm = damage(header.folder)
+    if harm.num_mended:
+        notes.append(f"{harm.num_mended} damaged record(s) of its journal were mended from its second copy")
+    if harm.num_lost:
+        notes.append(f"{harm.num_lost} record(s) of its journal are LOST: both copies in {header.folder} are damaged")
+    return state

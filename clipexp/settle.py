@@ -1,0 +1,79 @@
+"""Find the runs whose process died without a word, and tell the truth about them.
+
+    for line in settle(): print(line)
+
+Every command begins with this; where no lease was left behind it costs a look into one folder.
+"""
+
+from collections.abc import Iterator
+
+from clipexp.errors import TrackingError
+from clipexp.track.header import RunHeader, headers, uri_of
+from clipexp.track.home import home
+from clipexp.track.lease import Holder, stale
+
+
+def settle() -> list[str]:
+    """Mark lost runs, finish the closing of ended ones; returns a line a run for the person."""
+    if not any(home().leases.glob("*.json")):
+        return []
+    lines: list[str] = []
+    with stale() as left:
+        for holder in list(left):
+            try:
+                lines += _settle_one(holder)
+            except (OSError, TrackingError) as error:
+                left.remove(holder)  # the next command tries again
+                lines.append(f"{holder} ended without a word, and can't be settled yet: {error}")
+    return lines
+
+
+def _settle_one(holder: Holder) -> Iterator[str]:
+    header = next((h for h in headers() if h.launch == holder.launch or h.run_id == holder.run_id), None)
+    if header is None:
+        _end_nameless(holder)
+        return
+    yield from _tell(header, holder)
+    yield from _close(header)
+
+
+def _tell(header: RunHeader, holder: Holder) -> Iterator[str]:
+    """Write the end that the run could not write."""
+    from clipexp.events import EndEvent
+    from clipexp.track.journal import Journal, end_reason, last_samples_seen
+
+    if end_reason(header.folder) is not None:
+        return
+    at = last_samples_seen(header.folder)
+    with Journal(header.folder, of_last_attempt=True) as journal:
+        journal.append(EndEvent(at, "lost"), time_ms=journal.last_time_ms)
+    yield (
+        f"{holder} was lost at {at:,} samples: its process is gone and left no word (killed, out of memory, or a power"
+        " cut). The command that started it goes on from its last checkpoint"
+    )
+
+
+def _close(header: RunHeader) -> Iterator[str]:
+    from clipexp.closing import close_out, pack_if_finished
+    from clipexp.track.delivery import Delivery, owed
+    from clipexp.track.mlflow_store import connect, first_line
+
+    yield from close_out(header)
+    try:
+        Delivery(connect(header.tracking_uri), header).send_all()
+    except Exception as error:  # noqa: BLE001 (MLflow raises many kinds; what is owed stays so, and is told)
+        yield f"OWED to MLflow: {owed(header)} of run {header.run_id} ({first_line(error)}); `clipexp sync` delivers it"
+    pack_if_finished(header)
+
+
+def _end_nameless(holder: Holder) -> None:
+    """A run that MLflow made and whose maker died before it could note the id: nothing was trained."""
+    import time
+
+    from clipexp.track import mlflow_run
+    from clipexp.track.mlflow_store import connect
+
+    uri = uri_of(holder.store)
+    client = connect(uri)
+    for run_id in mlflow_run.find_launched(client, uri, holder.launch):
+        mlflow_run.end(client, run_id, "lost", time.time_ns() // 1_000_000)

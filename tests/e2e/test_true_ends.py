@@ -1,0 +1,343 @@
+"""However a run ends, what stands recorded of it is true; and what was cut off goes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+import clipexp
+from clipexp import runner
+from clipexp.cli import main
+from clipexp.errors import RunError
+from clipexp.events import EndEvent, PauseEvent, StepEvent, StopReason
+from clipexp.launch import first_finished
+from clipexp.repeats import compare_bits, group_of, with_seed
+from clipexp.settle import settle
+from clipexp.space import free_bytes
+from clipexp.spec.load import ResolvedRun, resolve
+from clipexp.spec.run import RunSpec
+from clipexp.stops import Stops
+from clipexp.sync import sync
+from clipexp.track.delivery import owed
+from clipexp.track.header import headers
+from clipexp.track.home import home
+from clipexp.track.journal import EVENTS_FILE, Journal, end_reason, points
+from clipexp.track.mlflow_store import connect
+from clipexp.track.packed import PARQUET_FILE
+from clipexp.track.summary import read_summary
+from tests.small import small_content
+
+
+@pytest.fixture
+def fresh(workplace: Path, empty_mlruns: Path) -> Path:
+    """An empty working directory whose database is made already."""
+    shutil.copytree(empty_mlruns, workplace / "mlruns")
+    return workplace
+
+
+@pytest.fixture
+def short(small_store: Path) -> ResolvedRun:
+    """Four steps."""
+    return resolve(small_content(small_store, budget={"samples": 128}))
+
+
+def client() -> MlflowClient:
+    return connect(home().tracking_uri)
+
+
+def stop_at_first_step(execution: runner.Execution, reason: StopReason) -> None:
+    for event in execution.events():
+        if isinstance(event, StepEvent):
+            execution.ask_to_stop(reason)
+
+
+def die_after(execution: runner.Execution, num_steps: int) -> None:
+    """Leave a run as SIGKILL leaves it: no end in the journal, the lease behind."""
+    launch = execution.launch
+    assert launch.lease is not None
+    with Journal(execution.header.folder) as journal:
+        journal.begin(0)
+        for number in range(num_steps):
+            journal.append(StepEvent(number, 0.0, {"train/loss": 1.0}))
+    launch.lease.leave_behind()
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [("interrupted", "KILLED"), ("budget", "KILLED"), ("pruned", "KILLED")],
+)
+def test_a_run_that_was_stopped_says_why_and_goes_on(
+    fresh: Path, short: ResolvedRun, reason: StopReason, status: str
+) -> None:
+    execution = runner.start(short)
+    stop_at_first_step(execution, reason)
+    run = client().get_run(execution.run_id)
+    assert (run.info.status, run.data.tags["clipexp.stop_reason"]) == (status, reason)
+    summary = read_summary(execution.header.folder)
+    assert summary is not None
+    assert (summary.reason, summary.samples_seen) == (reason, 64)
+    record = clipexp.run(short)
+    assert (record.run_id, record.status) == (execution.run_id, "FINISHED")
+    assert record.tags["clipexp.stop_reason"] == "finished"
+
+
+def test_a_time_budget_stops_a_run_with_a_checkpoint(fresh: Path, small_run: ResolvedRun) -> None:
+    execution = runner.start(small_run, budget_s=1e-9)
+    assert list(execution.events())[-1] == EndEvent(0, "budget")
+    assert runner.start(small_run).launch.state is not None
+
+
+def test_a_run_that_died_without_a_word_is_found_by_the_next_command(fresh: Path, short: ResolvedRun) -> None:
+    execution = runner.start(short)
+    die_after(execution, 3)
+    lines = settle()
+    assert len(lines) == 1
+    assert f"by process {os.getpid()} on" in lines[0]
+    assert "was lost at 2 samples" in lines[0]
+    run = client().get_run(execution.run_id)
+    assert (run.info.status, run.data.tags["clipexp.stop_reason"]) == ("KILLED", "lost")
+    assert [p.step for p in client().get_metric_history(execution.run_id, "train/loss")] == [0, 1, 2]
+    assert settle() == []
+
+
+def test_every_command_looks_for_lost_runs_first(fresh: Path, short: ResolvedRun) -> None:
+    from click.testing import CliRunner
+
+    die_after(runner.start(short), 1)
+    result = CliRunner().invoke(main, ["runs", "--json"])
+    assert "was lost at 0 samples" in result.stderr
+    assert '"status": "KILLED"' in result.stdout
+
+
+def test_a_launch_that_died_between_making_its_run_and_noting_it_leaves_none_running(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clipexp.launch.write_header", die)
+        with pytest.raises(SystemExit):
+            runner.start(short)
+    settle()
+    (run,) = client().search_runs(["1"])
+    assert (run.info.status, run.data.tags["clipexp.stop_reason"]) == ("KILLED", "lost")
+    assert clipexp.run(short).status == "FINISHED"
+
+
+def test_a_kill_while_a_finished_run_is_closed_leaves_it_finished_with_all_it_has(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_: object) -> list[str]:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "close_out", die)
+        with pytest.raises(SystemExit):
+            list(runner.start(short).events())
+    settle()
+    again = runner.start(short)
+    assert again.is_finished
+    assert not owed(again.header)
+    kept = {file.path for file in client().list_artifacts(again.run_id)}
+    assert {"spec", "plots", "examples"} <= kept
+    assert (again.header.folder / PARQUET_FILE).exists()
+
+
+def test_a_finished_journal_is_packed_and_an_unfinished_one_is_not(fresh: Path, short: ResolvedRun) -> None:
+    execution = runner.start(short)
+    stop_at_first_step(execution, "interrupted")
+    assert (execution.header.folder / EVENTS_FILE).exists()
+    curves = clipexp.run(short).curves
+    assert not (execution.header.folder / EVENTS_FILE).exists()
+    assert dict(curves) == points(execution.header.folder)
+
+
+def test_a_finished_run_whose_mlflow_was_away_is_delivered_by_sync(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", away)
+        patch.setattr(runner, "FINAL_TRIES_S", 0.1)
+        execution = runner.start(short)
+        list(execution.events())
+    assert any("OWED to MLflow" in problem and "its status (away)" in problem for problem in execution.problems)
+    assert end_reason(execution.header.folder) == "finished"
+    assert client().get_run(execution.run_id).info.status == "RUNNING"
+    ((line, was_delivered),) = sync()
+    assert was_delivered, line
+    assert client().get_run(execution.run_id).info.status == "FINISHED"
+    assert list(sync()) == [("MLflow is owed nothing", True)]
+
+
+def test_a_run_that_is_here_goes_on_while_its_server_is_away(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "http://127.0.0.1:9"  # nobody answers there
+    execution = runner.start(short)
+    stop_at_first_step(execution, "interrupted")
+    header = execution.header
+    import dataclasses
+
+    from clipexp.track.header import write_header
+
+    write_header(dataclasses.replace(header, store=uri))
+    monkeypatch.setattr(runner, "FINAL_TRIES_S", 0.1)
+    again = runner.start(short, uri)
+    assert "MLFLOW IS AWAY" in again.launch.notes[0]
+    assert list(again.events())[-1] == EndEvent(128, "finished")
+    assert any("OWED to MLflow" in problem for problem in again.problems)
+
+
+def test_a_journal_that_can_not_be_written_pauses_the_run_and_loses_nothing(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = iter([False, False, True, True, False])
+    real: Callable[..., None] = Journal.append
+
+    def append(journal: Journal, *args: object) -> None:
+        if next(full, False):
+            raise OSError(28, "No space left on device")
+        real(journal, *args)
+
+    monkeypatch.setattr(Journal, "append", append)
+    monkeypatch.setattr("clipexp.patience.RETRY_EVERY_S", 0.01)
+    execution = runner.start(short)
+    events = list(execution.events())
+    (pause,) = [event for event in events if isinstance(event, PauseEvent)]
+    assert "PAUSED: can't write the journal" in pause.message
+    assert [point.samples_seen for point in execution.record().curves["train/loss"]] == [64, 128]
+
+
+def test_no_room_for_the_checkpoints_is_told_before_a_run_is_made(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert free_bytes() > 0
+    monkeypatch.setattr("clipexp.space.free_bytes", lambda: 1_000)
+    with pytest.raises(RunError, match=r"will write about [\d.]+ MB, and .* lacks [\d.]+ MB of that; .*runs gc"):
+        runner.start(short)
+    assert clipexp.runs().empty
+
+
+def test_a_repeat_has_the_same_bits_and_stands_beside_the_run(fresh: Path, short: ResolvedRun) -> None:
+    with pytest.raises(RunError, match="--again repeats a finished run"):
+        runner.start(short, again=True)
+    first = clipexp.run(short)
+    repeat = runner.start(short, again=True)
+    list(repeat.events())
+    assert repeat.run_id != first.run_id
+    assert repeat.record().tags["clipexp.repeat_of"] == first.run_id
+    comparison = compare_bits(repeat.header, first_finished(first.spec_hash, "mlruns"))
+    assert comparison.is_same
+    assert comparison.same_weights
+    assert comparison.num_points > 10
+    assert runner.start(short).run_id == first.run_id  # the plain command still means the first
+
+
+def test_a_comparison_tells_what_differs(fresh: Path, short: ResolvedRun, small_store: Path) -> None:
+    clipexp.run(short)
+    clipexp.run(with_seed(short, 1))
+    other, first = headers()
+    comparison = compare_bits(other, first)
+    assert not comparison.is_same
+    assert comparison.same_weights is False
+    assert ("val/num_pairs", 0) not in {place[:2] for place in comparison.differing}
+    assert any("DIFFERENT bits" in line for line in comparison.lines())
+
+
+def test_replicates_are_one_group_under_names_of_their_own(fresh: Path, short: ResolvedRun) -> None:
+    for resolved in (short, with_seed(short, 1)):
+        clipexp.run(resolved)
+    newest, first = headers()
+    assert newest.name == "small-seed-1"
+    assert [header.run_id for header in group_of(first)] == [first.run_id, newest.run_id]
+    assert newest.spec_hash != first.spec_hash
+
+
+def test_replicate_runs_further_seeds_and_shows_their_spread(
+    fresh: Path, small_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clipexp.run_command import RunOptions, run_on_console
+
+    content = small_content(small_store, budget={"samples": 64})
+    assert run_on_console(resolve(content), RunOptions(num_replicates=2)) == 0
+    output = capsys.readouterr().out
+    assert "3 seeds of one spec" in output
+    assert "± " in output
+    assert sorted(clipexp.runs()["name"]) == ["small", "small-seed-1", "small-seed-2"]
+    capsys.readouterr()
+    assert run_on_console(resolve(content), RunOptions(num_replicates=2)) == 0
+    assert capsys.readouterr().out.count("is finished already") == 3
+
+
+def test_from_the_command_line_again_compares_the_bits(
+    fresh: Path, small_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clipexp.run_command import RunOptions, run_on_console
+
+    resolved = resolve(small_content(small_store, budget={"samples": 64}))
+    run_on_console(resolved, RunOptions())
+    assert run_on_console(resolved, RunOptions(again=True)) == 0
+    output = capsys.readouterr().out
+    assert "weights   the same bits" in output
+    assert "curves    the same bits in all" in output
+
+
+def test_a_second_signal_hurries_and_a_first_one_asks(fresh: Path) -> None:
+    stops = Stops()
+    with stops.on_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (stops.reason(), stops.is_hurried) == ("interrupted", False)
+        stops.may_raise = True
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stops.is_hurried
+
+
+def test_a_reason_once_given_stays() -> None:
+    stops = Stops()
+    assert stops.reason() is None
+    stops.ask("pruned")
+    stops.ask("interrupted")
+    assert stops.reason() == "pruned"
+
+
+def test_a_moved_checkout_goes_on_with_its_runs(
+    fresh: Path, small_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = small_content(small_store, budget={"samples": 128})
+    before, after = fresh / "here", fresh / "moved there"
+    before.mkdir()
+    shutil.move(fresh / "mlruns", before / "mlruns")
+    (before / "small.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(before)
+    execution = runner.start(resolve(content))
+    stop_at_first_step(execution, "interrupted")
+    before.rename(after)
+    monkeypatch.chdir(after)
+    words = [sys.executable, "-c", "from clipexp.cli import entry; entry()", "run", "small.yaml"]
+    subprocess.run(words, check=True, capture_output=True)  # another process: MLflow remembers places in one
+    run = client().get_run(execution.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.artifact_uri == (after / "mlruns" / "artifacts" / execution.run_id / "artifacts").as_uri()
+    kept = after / "mlruns" / "artifacts" / execution.run_id / "artifacts"
+    assert (kept / "plots" / "curves.svg").exists()
+    assert (kept / "spec" / "resolved.yaml").exists()
+    assert not before.exists()
+
+
+def test_the_spec_in_a_header_is_the_whole_spec(fresh: Path, short: ResolvedRun) -> None:
+    execution = runner.start(short)
+    assert execution.launch.lease is not None
+    execution.launch.lease.release()
+    assert RunSpec.model_validate(yaml.safe_load(yaml.safe_dump(dict(execution.header.spec)))) == short.spec
