@@ -12,8 +12,11 @@ BIN := .venv/bin
 CONSTRAINTS := -c requirements/locked.txt -c requirements/$(WHEELS).txt
 SPEC := experiments/quickstart.yaml
 WORKERS ?= 2
+N ?= 100
+SEED ?= 0
+FAULTS ?=
 
-.PHONY: quickstart setup setup-dev test test-slow test-gpu check lock clean
+.PHONY: quickstart setup setup-dev test test-slow test-gpu faults check lock clean
 
 quickstart: setup
 	$(BIN)/clipexp data prepare $(SPEC)
@@ -43,6 +46,10 @@ test: setup-dev
 
 test-slow: setup-dev
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+# N random faults against real runs, from SEED on; FAULTS="--json FILE" and the like are passed on
+faults: setup-dev
+	$(BIN)/python -m tests.faults --times $(N) --seed $(SEED) $(FAULTS)
 
 test-gpu: setup-dev
 	$(BIN)/python -m pytest -m gpu

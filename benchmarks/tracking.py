@@ -1,70 +1,120 @@
-"""What tracking costs.
+"""What the journal and tracking cost, with MLflow at hand and with its server gone.
 
     python benchmarks/tracking.py [--quick] [--json FILE]
 
-Runs the quickstart for real, in a working directory of its own, and times all that is done for the journal and MLflow
-on the training thread (making the run, recording events, waiting for the last delivery, plots, examples, artifacts, the
-end) and the processor time of the thread that delivers points. Shares are of the time spent training. The prepared set
-is made first where it is missing, and is not part of the time.
+Trains the quickstart for real, in a working directory of its own: some times with MLflow's database beside the run, and
+once against a real MLflow server that hangs and then is gone for 10 minutes in the middle of it. Timed is all that the
+training thread does for journal and tracking (making the run, recording events, closing, the last delivery), the
+processor time of the thread that delivers, and every training step, with and without a delivery going on beside it.
+Shares are of the time spent training. The prepared set is made first where it is missing, and is not part of the time.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
+import subprocess
 import tempfile
+import threading
 import time
+import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clipexp import runner
+from clipexp import launch, runner
 from clipexp.data.prepare import prepare
 from clipexp.spec.load import load_spec
 from clipexp.track import mlflow_run
+from clipexp.track.delivery import Delivery
 from clipexp.track.mlflow_store import connect
 from clipexp.track.recorder import Recorder
 from clipexp.train.device import describe_device
+from clipexp.train.training import Training
+from clipexp.ui import free_port, server_command
 
 SPEC = "experiments/quickstart.yaml"
-QUICK = ["train.budget.samples=12800"]
 REPEATS = 3
-seconds_by_part: dict[str, float] = defaultdict(float)
+GONE_S, QUICK_GONE_S = 600, 20  # half of it the server hangs, half of it nobody answers
+BEFORE_AND_AFTER_S = 60  # trained with the server at hand
 
 
-def timed(
-    part: str, function: Callable[..., Any], clock: Callable[[], float] = time.perf_counter
-) -> Callable[..., Any]:
-    """The same function, its time added to `seconds_by_part[part]`."""
+@dataclass
+class Timings:
+    """What one run took; `step_s` holds (seconds, whether something was being sent meanwhile) of every step."""
+
+    seconds_by_part: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    step_s: list[tuple[float, bool]] = field(default_factory=list)
+    longest_record_s: float = 0.0
+    total_s: float = 0.0
+    is_sending: threading.Event = field(default_factory=threading.Event)
+
+
+def timed(timings: Timings, part: str, function: Callable[..., Any], clock: Callable[[], float]) -> Callable[..., Any]:
+    """The same function, its time added to a part."""
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         start_s = clock()
         try:
             return function(*args, **kwargs)
         finally:
-            seconds_by_part[part] += clock() - start_s
+            took_s = clock() - start_s
+            timings.seconds_by_part[part] += took_s
+            if part == "record events":
+                timings.longest_record_s = max(timings.longest_record_s, took_s)
+
+    return wrapper
+
+
+def timed_step(timings: Timings, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same training step, its time noted."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        was_sending = timings.is_sending.is_set()
+        start_s = time.perf_counter()
+        result = function(*args, **kwargs)
+        timings.step_s.append((time.perf_counter() - start_s, was_sending or timings.is_sending.is_set()))
+        return result
+
+    return wrapper
+
+
+def marked(timings: Timings, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same call to MLflow, known to be going on."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        timings.is_sending.set()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            timings.is_sending.clear()
 
     return wrapper
 
 
 @contextlib.contextmanager
-def timers() -> Iterator[None]:
+def timers(timings: Timings) -> Iterator[None]:
     """Time every call that tracking makes, as long as this lasts."""
-    places: list[tuple[Any, str, str, Callable[[], float]]] = [
-        (mlflow_run, "create", "make the run", time.perf_counter),
-        (mlflow_run, "end", "end the run", time.perf_counter),
-        (runner, "log_plots", "plots", time.perf_counter),
-        (runner, "log_examples", "examples", time.perf_counter),
-        (runner, "system_metrics", "record events", time.perf_counter),
-        (Recorder, "record", "record events", time.perf_counter),
-        (Recorder, "__exit__", "last delivery", time.perf_counter),
-        (Recorder, "_deliver_until_closed", "delivering thread (processor)", time.thread_time),
+    wall, own = time.perf_counter, time.thread_time
+    places: list[tuple[Any, str, Callable[..., Any]]] = [
+        (mlflow_run, "create", timed(timings, "make the run", mlflow_run.create, wall)),
+        (launch, "write_header", timed(timings, "make the run", launch.write_header, wall)),
+        (runner, "system_metrics", timed(timings, "record events", runner.system_metrics, wall)),
+        (Recorder, "record", timed(timings, "record events", Recorder.record, wall)),
+        (runner, "close_out", timed(timings, "figures, examples, summary", runner.close_out, wall)),
+        (Recorder, "finish", timed(timings, "last delivery", Recorder.finish, wall)),
+        (runner, "pack_if_finished", timed(timings, "pack the journal", runner.pack_if_finished, wall)),
+        (Recorder, "_run", timed(timings, "delivering thread (processor)", Recorder._run, own)),
+        (Delivery, "send_some", marked(timings, Delivery.send_some)),
+        (Training, "step", timed_step(timings, Training.step)),
     ]
-    kept = [(owner, name, getattr(owner, name)) for owner, name, _, _ in places]
-    for owner, name, part, clock in places:
-        setattr(owner, name, timed(part, getattr(owner, name), clock))
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
+    for owner, name, function in places:
+        setattr(owner, name, function)
     try:
         yield
     finally:
@@ -72,65 +122,133 @@ def timers() -> Iterator[None]:
             setattr(owner, name, function)
 
 
-def measure(spec_path: Path, overrides: list[str], store: Path) -> dict[str, float]:
-    """One run: seconds by part, and of training as a whole."""
-    resolved = load_spec(spec_path, [*overrides, f"data.store={store}"])
+def measure(
+    overrides: list[str], tracking: str | None = None, at_first_event: Callable[[], None] = lambda: None
+) -> Timings:
+    """One run of the quickstart, in the working directory."""
+    timings = Timings()
+    with timers(timings):
+        execution = runner.start(load_spec(overrides[0], overrides[1:]), tracking)
+        start_s = time.perf_counter()
+        for number, _ in enumerate(execution.events()):
+            if number == 0:
+                at_first_event()
+        timings.total_s = time.perf_counter() - start_s
+    if execution.problems:
+        raise RuntimeError(f"something is owed: {execution.problems}")
+    return timings
+
+
+@contextlib.contextmanager
+def elsewhere() -> Iterator[None]:
+    """A working directory of its own."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            connect(f"sqlite:///{Path.cwd() / 'mlruns' / 'mlflow.db'}")  # made once an installation, not once a run
-            seconds_by_part.clear()
-            with timers():
-                execution = runner.start(resolved)
-                start_s = time.perf_counter()
-                for _ in execution.events():
-                    pass
-                total_s = time.perf_counter() - start_s
+            yield
         finally:
             os.chdir(before)
-    return {**seconds_by_part, "training, tracking included": total_s}
+
+
+class Server:
+    """A real MLflow server, which can hang and be gone."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._start()
+
+    def _start(self) -> None:
+        words = server_command(self.port, "sqlite:///server.db")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._process = subprocess.Popen(words, env={**os.environ, **settings}, **quiet)
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return
+
+    def end(self) -> None:
+        """Kill it with its workers."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def be_away(self, away_s: float) -> None:
+        """Be at hand, hang, be gone, and come back, while somebody trains."""
+
+        def absence() -> None:
+            time.sleep(BEFORE_AND_AFTER_S / 2)
+            os.killpg(self._process.pid, signal.SIGSTOP)
+            time.sleep(away_s / 2)
+            self.end()
+            time.sleep(away_s / 2)
+            self._start()
+
+        threading.Thread(target=absence, daemon=True).start()
+
+
+def rows_of(name: str, runs: list[Timings], basis: str) -> list[dict[str, Any]]:
+    """The figures of some runs of one kind: medians of parts and shares, steps taken together."""
+    parts = {part: statistics.median(run.seconds_by_part[part] for run in runs) for part in runs[0].seconds_by_part}
+    thread_s = parts.pop("delivering thread (processor)")
+    cost_s = sum(parts.values())
+    around_s = cost_s - parts["record events"] - parts["make the run"]  # stand in the total, but are no training
+    training_s = statistics.median(run.total_s for run in runs) - around_s - parts["record events"]
+    steps = [step for run in runs for step in run.step_s]
+    beside, alone = ([s for s, sent in steps if sent is wanted] for wanted in (True, False))
+    figures: Mapping[str, tuple[float, str]] = {
+        **{f"{part.replace(', ', '_').replace(' ', '_')}_s": (seconds, "s") for part, seconds in parts.items()},
+        "thread_cpu_s": (thread_s, "s"),
+        "training_s": (training_s, "s"),
+        "frac": (cost_s / training_s, "of training time"),
+        "with_thread_frac": ((cost_s + thread_s) / training_s, "of training time"),
+        "longest_record_ms": (1e3 * max(run.longest_record_s for run in runs), "ms"),
+        "median_step_ms": (1e3 * statistics.median(s for s, _ in steps), "ms"),
+        "longest_step_while_sending_ms": (1e3 * max(beside, default=0.0), "ms"),
+        "longest_step_otherwise_ms": (1e3 * max(alone), "ms"),
+        "median_step_while_sending_ms": (1e3 * statistics.median(beside or [0.0]), "ms"),
+        "median_step_otherwise_ms": (1e3 * statistics.median(alone), "ms"),
+    }
+    return [{"name": f"{name}_{key}", "value": v, "unit": unit, "basis": basis} for key, (v, unit) in figures.items()]
 
 
 def main() -> None:
     """Measure, print a table, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a budget of 12,800 samples, once")
+    parser.add_argument("--quick", action="store_true", help="12,800 samples once, and a server gone for 20 s")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    spec = load_spec(SPEC).spec
-    store = Path(spec.data.store).resolve()
-    prepare(spec.data, spec.model.context_length)
-    overrides = QUICK if args.quick else []
-    runs = [measure(Path(SPEC).resolve(), overrides, store) for _ in range(1 if args.quick else REPEATS)]
-    median = {part: statistics.median(run[part] for run in runs) for part in runs[0]}
-    total_s = median.pop("training, tracking included")
-    thread_s = median.pop("delivering thread (processor)")
-    cost_s = sum(median.values())
-    training_s = total_s - sum(seconds for part, seconds in median.items() if part != "make the run")
     import torch
 
-    budget = f" with {overrides[0]}" if overrides else ""
-    basis = f"median of {len(runs)} run(s) of {SPEC}{budget}, {describe_device(torch.device('cpu'))}"
-    rows: list[dict[str, Any]] = [
-        {"name": f"tracking_{part.replace(' ', '_')}_s", "value": seconds, "unit": "s", "basis": basis}
-        for part, seconds in median.items()
-    ]
-    rows += [
-        {"name": "tracking_thread_cpu_s", "value": thread_s, "unit": "s", "basis": basis},
-        {"name": "training_s", "value": training_s, "unit": "s", "basis": basis},
-        {"name": "tracking_frac", "value": cost_s / training_s, "unit": "of training time", "basis": basis},
-        {
-            "name": "tracking_with_thread_frac",
-            "value": (cost_s + thread_s) / training_s,
-            "unit": "of training time",
-            "basis": f"{basis}; the thread's processor time counted as if nothing else could have run",
-        },
-    ]
-    print(basis)
+    spec = load_spec(SPEC).spec
+    prepare(spec.data, spec.model.context_length)
+    words = [str(Path(SPEC).resolve()), f"data.store={Path(spec.data.store).resolve()}"]
+    device = describe_device(torch.device("cpu"))
+    local = []
+    for _ in range(1 if args.quick else REPEATS):
+        with elsewhere():
+            connect(f"sqlite:///{Path.cwd() / 'mlruns' / 'mlflow.db'}")  # made once an installation, not once a run
+            local.append(measure([*words, *(["train.budget.samples=12800"] if args.quick else [])]))
+    samples_per_s = sum(len(run.step_s) for run in local) * spec.train.batch_size / sum(run.total_s for run in local)
+    gone_s = QUICK_GONE_S if args.quick else GONE_S
+    budget = int(samples_per_s * (gone_s + BEFORE_AND_AFTER_S))
+    with elsewhere():
+        server = Server()
+        try:
+            away = measure([*words, f"train.budget.samples={budget}"], server.uri, lambda: server.be_away(gone_s))
+        finally:
+            server.end()
+    rows = rows_of("local", local, f"median of {len(local)} run(s) of {SPEC}, MLflow's database beside it, {device}")
+    rows += rows_of(
+        "server_gone", [away], f"one run of {SPEC} over {budget:,} samples, server gone for {gone_s} s of it, {device}"
+    )
     for row in rows:
         value = f"{row['value']:.2%}" if row["name"].endswith("_frac") else f"{row['value']:.3f}"
-        print(f"{row['name']:<28} {value:>9} {row['unit']}")
+        print(f"{row['name']:<44} {value:>10} {row['unit']:<18} {row['basis']}")
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -18,7 +18,7 @@ import torch
 from clipexp.data.loader import Loader
 from clipexp.data.manifest import Manifest, data_checksum, manifest_for
 from clipexp.data.store import PairTable, Store
-from clipexp.errors import RunError, TrackingError
+from clipexp.errors import RunError
 from clipexp.evals.validation import FrozenValidation
 from clipexp.settle import settle
 from clipexp.space import require_room
@@ -29,9 +29,9 @@ from clipexp.track import mlflow_run
 from clipexp.track.delivery import publishing
 from clipexp.track.header import RunHeader, headers_of_spec, store_name, write_header
 from clipexp.track.home import home
-from clipexp.track.journal import damage, end_reason
+from clipexp.track.journal import damage, end_reason, last_number
 from clipexp.track.lease import Lease, take
-from clipexp.track.mlflow_store import connect, offline_client, tracking_uri
+from clipexp.track.mlflow_store import connect, is_deleted, tracking_uri
 from clipexp.track.provenance import git_state, versions
 from clipexp.track.records import REPEAT_TAG
 from clipexp.track.summary import cost_key
@@ -62,7 +62,7 @@ class Launch:
 
     spec: RunSpec
     header: RunHeader
-    client: "MlflowClient"
+    uri: str
     inputs: Inputs
     device: torch.device
     total_samples: int
@@ -75,6 +75,15 @@ class Launch:
     def is_finished(self) -> bool:
         """Whether there is nothing left to do."""
         return self.lease is None
+
+    @property
+    def num_records(self) -> int:
+        """How many records the journal had when the checkpoint was taken."""
+        return int(self.state.progress["num_records"]) if self.state else 0
+
+    def connect(self) -> "MlflowClient":
+        """MLflow's client. Raises TrackingError where the store is away."""
+        return connect(self.uri)
 
     @property
     def resumed_at(self) -> int:
@@ -105,19 +114,21 @@ def prepare_launch(
         make_deterministic(device)
     inputs = _inputs(spec, device)
     identity = _identity(spec, inputs, device)
-    client, notes = _client(uri, identity.spec_hash)
     home().make()
-    notes += settle()
-    lease = take(identity.spec_hash, spec.name, store_name(uri))
+    notes = settle()
+    store = store_name(uri)
+    lease = take(identity.spec_hash, spec.name, store)
     about = (identity.total_samples, identity.ran_on)
     is_making = False
     try:
-        header = _take_up(client, identity, lease, again)
+        # MLflow is asked no more than must be: a run that is here goes on while its server is away, and at once.
+        header = _take_up(uri, identity.spec_hash, again)
         if header is not None and end_reason(header.folder) == "finished":
             lease.release()
-            return Launch(spec, header, client, inputs, device, *about, None, None, tuple(notes))
+            return Launch(spec, header, uri, inputs, device, *about, None, None, tuple(notes))
         require_room(spec, home().checkpoints / header.run_id if header else None)
         if header is None:
+            client = connect(uri)
             is_making = True  # where we die now, MLflow may have a run that we don't know: the next command looks
             header = _make(client, uri, identity, lease, again)
             is_making = False
@@ -129,7 +140,7 @@ def prepare_launch(
         else:
             lease.release()
         raise
-    return Launch(spec, header, client, inputs, device, *about, lease, state, tuple(notes))
+    return Launch(spec, header, uri, inputs, device, *about, lease, state, tuple(notes))
 
 
 def _inputs(spec: RunSpec, device: torch.device) -> Inputs:
@@ -158,22 +169,12 @@ def _identity(spec: RunSpec, inputs: Inputs, device: torch.device) -> mlflow_run
     )
 
 
-def _client(uri: str, spec_hash: str) -> tuple["MlflowClient", list[str]]:
-    """MLflow's client. A run that is here already goes on without its server."""
-    try:
-        return connect(uri), []
-    except TrackingError as error:
-        if not uri.startswith(("http://", "https://")) or not any(headers_of_spec(spec_hash, store_name(uri))):
-            raise
-        return offline_client(uri), [f"MLFLOW IS AWAY: {error}. The run goes on; its journal keeps what MLflow is owed"]
-
-
-def _take_up(client: "MlflowClient", identity: mlflow_run.Identity, lease: Lease, again: bool) -> RunHeader | None:
+def _take_up(uri: str, spec_hash: str, again: bool) -> RunHeader | None:
     """The newest run of the spec that MLflow has not deleted; of those that repeat it, one that is not finished."""
-    for header in headers_of_spec(identity.spec_hash, lease.holder.store, repeats=again):
+    for header in headers_of_spec(spec_hash, store_name(uri), repeats=again):
         if again and end_reason(header.folder) == "finished":
             continue
-        if not mlflow_run.is_deleted(client, header.run_id):
+        if not is_deleted(uri, header.run_id):
             return header
     return None
 
@@ -198,12 +199,12 @@ def _make(client: "MlflowClient", uri: str, identity: mlflow_run.Identity, lease
         launch=lease.holder.launch,
         repeat_of=repeated.run_id if repeated else "",
     )
-    write_header(header)
     with publishing(header, "spec") as folder:
         (folder / "resolved.yaml").write_text(dump(header.spec))
     if identity.git.diff:
         with publishing(header, "code") as folder:
             (folder / "uncommitted.diff").write_text(identity.git.diff)
+    write_header(header)  # last: with it, the run is here with all that it has
     return header
 
 
@@ -230,6 +231,10 @@ def _recover(header: RunHeader, ran_on: str, from_start: bool, notes: list[str])
             " rounding, not to the bit"
         )
     harm = damage(header.folder)
+    if state is not None and (num_cut := state.progress["num_records"] - last_number(header.folder)) > 0:
+        notes.append(
+            f"the last {num_cut} record(s) of its journal are LOST: {header.folder} was cut short, both copies"
+        )
     if harm.num_mended:
         notes.append(f"{harm.num_mended} damaged record(s) of its journal were mended from its second copy")
     if harm.num_lost:

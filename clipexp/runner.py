@@ -22,7 +22,7 @@ from clipexp.model.clip import CLIP
 from clipexp.patience import until_written
 from clipexp.spec.load import ResolvedRun
 from clipexp.stops import Stops
-from clipexp.track.delivery import owed, owing, publishing
+from clipexp.track.delivery import delivered_number, owed, publishing
 from clipexp.track.header import RunHeader
 from clipexp.track.home import home
 from clipexp.track.journal import FROM_START, Journal, last_samples_seen, points
@@ -70,7 +70,7 @@ class Execution:
 
     def record(self) -> RunRecord:
         """The run as it stands recorded. Raises TrackingError if MLflow does not answer."""
-        return read_run(self.launch.client, self.run_id)
+        return read_run(self.launch.connect(), self.run_id)
 
     def ask_to_stop(self, reason: StopReason) -> None:
         """Have training end at its next step, with a checkpoint."""
@@ -96,10 +96,9 @@ class Execution:
             lease.leave_behind()  # unless it was released: the next command then tells the end
 
     def _attempt(self) -> Iterator[Event]:
-        launch, header = self.launch, self.header
-        others = owing(launch.client, header.store, without=self.run_id)
         reason: StopReason = "failed"
-        with self._open_journal() as journal, Recorder(launch.client, header, journal, others) as self._recorder:
+        connect = self.launch.connect
+        with self._open_journal() as journal, Recorder(connect, self.header, journal) as self._recorder:
             try:
                 self.stops.may_raise = True
                 for event in self._train(journal):
@@ -117,9 +116,11 @@ class Execution:
                 self._close(journal, self._recorder, reason)
 
     def _open_journal(self) -> Journal:
+        state = self.launch.state
+        num_known = max(self.launch.num_records, delivered_number(self.header.folder))
         try:
-            journal = Journal(self.header.folder)
-            journal.begin(self.launch.resumed_at if self.launch.state else FROM_START)
+            journal = Journal(self.header.folder, min_number=num_known)
+            journal.begin(self.launch.resumed_at if state else FROM_START)
         except OSError as error:
             raise RunError(self._cannot_write(error)) from error
         return journal
@@ -137,7 +138,7 @@ class Execution:
             checkpoints=home().checkpoints / self.run_id,
             spec_hash=self.header.spec_hash,
             before_publish=journal.sync,
-            ran_on=self.launch.ran_on,
+            annotate=lambda: {"ran_on": self.launch.ran_on, "num_records": journal.number},
         )
         return train(self.launch.spec, self.launch.inputs.train, self.launch.device, hooks, self.launch.state)
 

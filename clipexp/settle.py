@@ -7,10 +7,10 @@ Every command begins with this; where no lease was left behind it costs a look i
 
 from collections.abc import Iterator
 
-from clipexp.errors import TrackingError
 from clipexp.track.header import RunHeader, headers, uri_of
 from clipexp.track.home import home
 from clipexp.track.lease import Holder, stale
+from clipexp.track.mlflow_store import first_line
 
 
 def settle() -> list[str]:
@@ -18,13 +18,22 @@ def settle() -> list[str]:
     if not any(home().leases.glob("*.json")):
         return []
     lines: list[str] = []
+    try:
+        lines += _settle_stale()
+    except OSError as error:  # a folder that can't be written must not keep other commands from reading it
+        lines.append(f"can't look for lost runs in {home().leases} ({error.strerror}); make it writable")
+    return lines
+
+
+def _settle_stale() -> list[str]:
+    lines: list[str] = []
     with stale() as left:
         for holder in list(left):
             try:
                 lines += _settle_one(holder)
-            except (OSError, TrackingError) as error:
+            except Exception as error:  # noqa: BLE001 (MLflow raises many kinds, and any command must go on)
                 left.remove(holder)  # the next command tries again
-                lines.append(f"{holder} ended without a word, and can't be settled yet: {error}")
+                lines.append(f"{holder} ended without a word, and can't be settled yet: {first_line(error)}")
     return lines
 
 
@@ -56,7 +65,7 @@ def _tell(header: RunHeader, holder: Holder) -> Iterator[str]:
 def _close(header: RunHeader) -> Iterator[str]:
     from clipexp.closing import close_out, pack_if_finished
     from clipexp.track.delivery import Delivery, owed
-    from clipexp.track.mlflow_store import connect, first_line
+    from clipexp.track.mlflow_store import connect
 
     yield from close_out(header)
     try:

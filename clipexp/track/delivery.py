@@ -10,7 +10,6 @@ that is lost, everything is sent again.
 """
 
 import contextlib
-import json
 import shutil
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from clipexp.events import EndEvent, StopReason
 from clipexp.track import mlflow_run
 from clipexp.track.header import RunHeader, headers
 from clipexp.track.journal import Tail, records
+from clipexp.track.kept import read_kept, write_kept
 from clipexp.track.lease import held_runs
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Delivery:
         self.header = header
         self._client = client
         self._sync = sync
-        self._done = _read_done(header.folder)
+        self._done = read_kept(header.folder / DELIVERED_FILE)
         self._steps_by_key: dict[str, set[int]] = {}
         self._waiting: deque[tuple[int, list[_Value]]] = deque()  # by number of the record
         self._end: tuple[StopReason, int] | None = None
@@ -143,10 +143,8 @@ class Delivery:
 
     def _note(self, **changed: int | str) -> None:
         self._done |= changed
-        tmp = self.header.folder / f"{DELIVERED_FILE}.tmp"
         with contextlib.suppress(OSError):  # a full disk: what is not noted is sent again, and is the same
-            tmp.write_text(json.dumps(self._done) + "\n")
-            tmp.replace(self.header.folder / DELIVERED_FILE)
+            write_kept(self.header.folder / DELIVERED_FILE, self._done)
 
 
 def published(outbox: Path) -> Iterator[Path]:
@@ -178,7 +176,7 @@ def owing(client: "MlflowClient", store: str, without: str = "") -> Iterator[Del
 
 def owed(header: RunHeader) -> Owed:
     """What MLflow has not got of a run, by what is noted here."""
-    done = _read_done(header.folder)
+    done = read_kept(header.folder / DELIVERED_FILE)
     found = records(header.folder)
     steps_by_key: dict[str, set[int]] = {}
     num_points = 0
@@ -192,9 +190,6 @@ def owed(header: RunHeader) -> Owed:
     return Owed(num_points, len(list(published(header.outbox))), not has_status)
 
 
-def _read_done(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / DELIVERED_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def delivered_number(folder: Path) -> int:
+    """The number of the last record of which MLflow has the points."""
+    return int(read_kept(folder / DELIVERED_FILE).get("number", 0))

@@ -53,14 +53,19 @@ class Damage:
 class Journal:
     """The open journal of a running run."""
 
-    def __init__(self, folder: Path, *, of_last_attempt: bool = False) -> None:
-        """Open it for a new attempt, or to say how the last one ended. Raises OSError where it can't be written."""
+    def __init__(self, folder: Path, *, of_last_attempt: bool = False, min_number: int = 0) -> None:
+        """Open it for a new attempt, or to say how the last one ended.
+
+        `min_number`: how many records are known to have been written, should the journal itself have lost its end.
+        Their numbers are not given again, so that `damage` counts them. Raises OSError where it can't be written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         before = records(folder)
         self.attempt = max((record["attempt"] for record in before), default=0) + (not of_last_attempt)
         self.last_time_ms = max((record["time_ms"] for record in before), default=_now_ms())
-        self._number = max((record["n"] for record in before), default=0)
+        self.number = max((record["n"] for record in before), default=0)  # of the last record
+        self.number = max(self.number, min_number)
         self._start_s = time.monotonic()
         self._torn = b""
         self.has_ended = False  # whether this attempt's end is written
@@ -86,7 +91,7 @@ class Journal:
 
     def _write(self, content: Record, time_ms: int | None = None) -> None:
         stamp = {
-            "n": self._number + 1,
+            "n": self.number + 1,
             "attempt": self.attempt,
             "time_ms": _now_ms() if time_ms is None else time_ms,
             # by the monotonic clock, since the wall clock may be set while a run goes on
@@ -97,7 +102,7 @@ class Journal:
         for file in self._files:
             _write_whole(file, line)
         self._torn = b""
-        self._number += 1
+        self.number += 1
 
     def close(self) -> None:
         """Close the files."""
@@ -150,6 +155,12 @@ def _read_lines(path: Path) -> tuple[dict[int, dict[str, Any]], int]:
 def records(folder: Path) -> list[dict[str, Any]]:
     """All records in order, superseded ones too."""
     return _read(folder)[0]
+
+
+def last_number(folder: Path) -> int:
+    """The number of the last record; 0 where there is none."""
+    found = records(folder)
+    return int(found[-1]["n"]) if found else 0
 
 
 def damage(folder: Path) -> Damage:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from clipexp.errors import TrackingError
 from clipexp.events import StopReason
 from clipexp.spec.run import RunSpec, flatten, group_hash
 from clipexp.track.header import RunHeader
-from clipexp.track.mlflow_store import experiment_id
+from clipexp.track.mlflow_store import experiment_id, first_line
 from clipexp.track.provenance import Git
 from clipexp.track.records import GROUP_TAG, REASON_TAG, SPEC_HASH_TAG, TAG, TOTAL_SAMPLES_TAG
 
@@ -86,8 +87,19 @@ class Identity:
 
 
 def create(client: "MlflowClient", uri: str, name: str, launch: str) -> str:
-    """Make a run, RUNNING; returns its id. `launch` tells it where its maker dies before it has noted the id."""
-    run = client.create_run(experiment_id(client, uri), tags={LAUNCH_TAG: launch}, run_name=name)
+    """Make a run, RUNNING; returns its id. `launch` tells it where its maker dies before it has noted the id.
+
+    Raises:
+        TrackingError: MLflow refuses, or its answer was cut off.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.create_run(experiment_id(client, uri), tags={LAUNCH_TAG: launch}, run_name=name)
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"the tracking store {uri} did not make a run ({first_line(error)}); try again") from error
+    if not run.info.run_id:  # what MLflow's client makes of an answer that was cut off
+        raise TrackingError(f"the answer of the tracking store {uri} was cut off; try again")
     return str(run.info.run_id)
 
 
@@ -96,17 +108,6 @@ def find_launched(client: "MlflowClient", uri: str, launch: str) -> list[str]:
     query = f"tags.`{LAUNCH_TAG}` = '{launch}' and attributes.status = 'RUNNING'"
     found = client.search_runs([experiment_id(client, uri)], query)
     return [str(run.info.run_id) for run in found]
-
-
-def is_deleted(client: "MlflowClient", run_id: str) -> bool:
-    """Whether a person deleted a run in MLflow; a server that is away can't tell, and then it counts as there."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
-
-    try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "deleted")
-    except MlflowException as error:
-        return bool(error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST))
 
 
 def describe(client: "MlflowClient", header: RunHeader) -> None:

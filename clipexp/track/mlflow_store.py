@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 
 from clipexp.errors import TrackingError
 from clipexp.track.database import EXPERIMENT_TAGS, artifacts_location, prepare_database, quiet_mlflow
+from clipexp.track.database import is_deleted as database_says_deleted
 from clipexp.track.home import EXPERIMENT, home
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+NOT_THE_REASON = "(raised as a result of"  # how SQLAlchemy begins, before it comes to the point
 
 
 def tracking_uri(given: str | None = None) -> str:
@@ -60,21 +62,23 @@ def open_store(uri: str) -> "MlflowClient":
     return connect(uri)
 
 
-def offline_client(uri: str) -> "MlflowClient":
-    """A client for a server that may be away: nobody is asked, and calls fail one by one until it is back.
-
-    A store that is no server can't be away; for one, this is `connect`.
+def is_deleted(uri: str, run_id: str) -> bool:
+    """Whether a person deleted a run in MLflow; a server that is away can't tell, and then it counts as there.
 
     Raises:
-        TrackingError: the store is no server, and can't be used.
+        TrackingError: a local database can't be read.
     """
-    if not uri.startswith(HTTP):
-        return connect(uri)
-    _settle()
-    with quiet_mlflow():
-        import mlflow
+    if uri.startswith(SQLITE):
+        return database_says_deleted(_database(uri), run_id)
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
-        return mlflow.MlflowClient(tracking_uri=uri)
+    try:
+        return bool(connect(uri).get_run(run_id).info.lifecycle_stage == "deleted")
+    except TrackingError:
+        return False
+    except MlflowException as error:
+        return bool(error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST))
 
 
 def experiment_id(client: "MlflowClient", uri: str) -> str:
@@ -95,8 +99,9 @@ def experiment_id(client: "MlflowClient", uri: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    """The first line of an error's message that says what is wrong, or its type where it has none."""
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith(NOT_THE_REASON)]
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _settle() -> None:

@@ -1,6 +1,6 @@
 """The recorder: each event goes to the journal at once, and to MLflow from a thread behind it.
 
-    with Recorder(client, header, journal) as recorder:
+    with Recorder(lambda: connect(uri), header, journal) as recorder:
         recorder.record(event)
         recorder.finish()
 
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from clipexp.events import Event
-from clipexp.track.delivery import Delivery
+from clipexp.track.delivery import Delivery, owing
 from clipexp.track.header import RunHeader
 from clipexp.track.journal import Journal
 from clipexp.track.mlflow_store import first_line
@@ -33,17 +33,18 @@ class Recorder:
     """Records one attempt at a run.
 
     Args:
-        client: MLflow's.
+        connect: gives MLflow's client; the thread calls it, and again as long as it raises.
         header: the run's.
         journal: the run's, open.
-        others: deliveries of earlier runs that may owe something.
     """
 
-    def __init__(self, client: "MlflowClient", header: RunHeader, journal: Journal, others: Iterator[Delivery]) -> None:
+    def __init__(self, connect: Callable[[], "MlflowClient"], header: RunHeader, journal: Journal) -> None:
         self.journal = journal
         self.trouble = ""  # what MLflow said last; empty while it takes what it is sent
-        self._own = Delivery(client, header, journal.sync)
-        self._others = others
+        self._connect = connect
+        self._header = header
+        self._own: Delivery | None = None
+        self._others: Iterator[Delivery] = iter(())
         self._other: Delivery | None = None
         self._closing = threading.Event()
         self._give_up_s = float("inf")
@@ -80,6 +81,10 @@ class Recorder:
     def _deliver(self, pause_s: float) -> bool:
         """Send all there is; whether MLflow took it."""
         try:
+            if self._own is None:
+                client = self._connect()
+                self._own = Delivery(client, self._header, self.journal.sync)
+                self._others = owing(client, self._header.store, without=self._header.run_id)
             self._own.send_all(pause_s)
         except Exception as error:  # noqa: BLE001 (whatever MLflow raises, training goes on; what is owed is told)
             self.trouble = first_line(error)

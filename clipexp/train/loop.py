@@ -9,11 +9,13 @@ summed on the device and read once a logging window, so that no step waits for t
 training; where that fails, training waits for room (see `pause`).
 """
 
+import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,7 +66,7 @@ class Hooks:
     evaluate: the frozen validation; None if it was cut short because a stop was asked for. stop: a reason to end now,
     or None. checkpoints: the folder for this run's. spec_hash: the run's identity, kept in every checkpoint.
     before_publish: called by the writing thread right before a checkpoint gets its name, so that what was recorded can
-    be made durable first. ran_on: device, threads and versions in words, kept in every checkpoint's progress.
+    be made durable first. annotate: what the caller keeps in every checkpoint's progress, asked for with its state.
     """
 
     evaluate: Callable[[CLIP], Evaluation | None]
@@ -72,7 +74,7 @@ class Hooks:
     checkpoints: Path
     spec_hash: str
     before_publish: Callable[[], None] = _nothing
-    ran_on: str = ""
+    annotate: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,8 @@ def _save(run: _Run, *, is_best: bool, evaluation_due: bool = False) -> Part:
     """
     if (reason := (yield from _finish_writing(run))) is not None:
         return reason
-    run.writer.begin(run.training.state(is_best=is_best, evaluation_due=evaluation_due, ran_on=run.hooks.ran_on))
+    state = run.training.state(is_best=is_best, evaluation_due=evaluation_due)
+    run.writer.begin(dataclasses.replace(state, progress={**run.hooks.annotate(), **state.progress}))
     return None
 
 

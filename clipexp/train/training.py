@@ -86,7 +86,7 @@ class Training:
         sums = {"training loss": self.window.loss, "gradient": self.window.grad_norm, "sum of the weights": weights}
         return next((name for name, value in sums.items() if not isfinite(value.item())), None)
 
-    def state(self, *, is_best: bool, evaluation_due: bool, ran_on: str) -> checkpoint.TrainState:
+    def state(self, *, is_best: bool, evaluation_due: bool) -> checkpoint.TrainState:
         """All that decides the future, as it is now; the tensors are training's own."""
         progress = {
             "samples_seen": self.samples_seen,
@@ -94,7 +94,6 @@ class Training:
             "is_best": is_best,
             "evaluation_due": evaluation_due,
             "window": self.window.state(),
-            "ran_on": ran_on,
         }
         return checkpoint.TrainState(self.model.state_dict(), checkpoint.flatten_optimizer(self.optimizer), progress)
 

@@ -275,7 +275,7 @@ def test_with_no_checkpoint_whole_the_run_stays_as_it_was_until_it_is_begun_anew
             execution.ask_to_stop("interrupted")
     for file in (home().checkpoints / execution.run_id).glob(f"*/{checkpoint.MODEL_FILE}"):
         file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ClipexpError, match=r"none of the checkpoints .* --from-start"):
+    with pytest.raises(ClipexpError, match=r"no checkpoint in .* is whole; .* --from-start"):
         runner.start(small_run)
     assert execution.record().status == "KILLED"
     anew = runner.start(small_run, from_start=True)

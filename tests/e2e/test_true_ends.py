@@ -28,7 +28,7 @@ from clipexp.sync import sync
 from clipexp.track.delivery import owed
 from clipexp.track.header import headers
 from clipexp.track.home import home
-from clipexp.track.journal import EVENTS_FILE, Journal, end_reason, points
+from clipexp.track.journal import COPY_FILE, EVENTS_FILE, Journal, end_reason, points
 from clipexp.track.mlflow_store import connect
 from clipexp.track.packed import PARQUET_FILE
 from clipexp.track.summary import read_summary
@@ -194,9 +194,37 @@ def test_a_run_that_is_here_goes_on_while_its_server_is_away(
     write_header(dataclasses.replace(header, store=uri))
     monkeypatch.setattr(runner, "FINAL_TRIES_S", 0.1)
     again = runner.start(short, uri)
-    assert "MLFLOW IS AWAY" in again.launch.notes[0]
     assert list(again.events())[-1] == EndEvent(128, "finished")
+    assert "nobody answers" in again.trouble
     assert any("OWED to MLflow" in problem for problem in again.problems)
+
+
+def test_a_journal_cut_short_behind_a_checkpoint_is_told(fresh: Path, small_run: ResolvedRun) -> None:
+    execution = runner.start(small_run)
+    for event in execution.events():
+        if isinstance(event, StepEvent) and event.samples_seen >= 320:
+            execution.ask_to_stop("interrupted")
+    for name in (EVENTS_FILE, COPY_FILE):
+        lines = (execution.header.folder / name).read_bytes().splitlines(keepends=True)
+        (execution.header.folder / name).write_bytes(b"".join(lines[:3]))
+    again = runner.start(small_run)
+    assert any("record(s) of its journal are LOST" in note for note in again.launch.notes)
+    assert list(again.events())[-1] == EndEvent(640, "finished")
+    history = client().get_metric_history(again.run_id, "train/loss")
+    assert [point.step for point in history] == list(range(64, 641, 64))  # MLflow had got what the journal lost
+
+
+def test_a_read_only_home_with_a_lost_run_keeps_no_command_from_reading(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    die_after(runner.start(short), 1)
+    monkeypatch.setattr("clipexp.track.lease.try_lock", refuse)
+    (line,) = settle()
+    assert "can't look for lost runs" in line
+    assert "Read-only file system" in line
 
 
 def test_a_journal_that_can_not_be_written_pauses_the_run_and_loses_nothing(

@@ -1,6 +1,7 @@
 """Reaching MLflow's store, or saying clearly why not."""
 
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -11,10 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from clipexp.errors import TrackingError
 from clipexp.track.home import home
-from clipexp.track.mlflow_store import SETTINGS, connect, offline_client, tracking_uri
+from clipexp.track.mlflow_store import SETTINGS, connect, first_line, is_deleted, tracking_uri
 
 LOG_A_RUN = """
 from mlflow.entities import Metric
@@ -83,24 +85,12 @@ def silent_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_client_for_a_server_that_is_away_asks_nobody() -> None:
-    client = offline_client(f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(Exception, match="Connection refused"):
-        client.set_tag("0" * 32, "key", "value")
-
-
-def test_an_offline_client_of_a_database_is_a_connected_one(workplace: Path) -> None:
-    (workplace / "bad.db").write_bytes(b"not a database" * 100)
-    with pytest.raises(TrackingError, match="can't be used"):
-        offline_client(tracking_uri("sqlite:///bad.db"))
-
-
 def test_each_call_to_a_silent_server_ends_after_one_timeout(
     silent_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.entities import Metric
 
-    client = offline_client(silent_server)
+    client = MlflowClient(silent_server)
     assert (SETTINGS["MLFLOW_HTTP_REQUEST_TIMEOUT"], SETTINGS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) == ("10", "0")
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
@@ -110,6 +100,29 @@ def test_each_call_to_a_silent_server_ends_after_one_timeout(
     with pytest.raises(TrackingError, match=rf"{silent_server} can't be used \(it does not answer in time\)"):
         connect(silent_server)
     assert 2 <= time.monotonic() - start_s < 5
+
+
+def test_a_deleted_run_and_one_that_never_was_are_told_from_one_that_is_there(
+    workplace: Path, empty_mlruns: Path
+) -> None:
+    shutil.copytree(empty_mlruns, workplace / "mlruns")
+    uri = home().tracking_uri
+    client = connect(uri)
+    there, deleted = (client.create_run("1").info.run_id for _ in range(2))
+    client.delete_run(deleted)
+    assert [is_deleted(uri, run_id) for run_id in (there, deleted, "0" * 32)] == [False, True, True]
+
+
+def test_a_server_that_is_away_can_not_say_that_a_run_is_deleted(workplace: Path) -> None:
+    assert not is_deleted(f"http://127.0.0.1:{free_port()}", "0" * 32)
+
+
+def test_the_line_of_an_error_is_the_one_that_says_what_is_wrong() -> None:
+    message = (
+        "(raised as a result of Query-invoked autoflush; consider ...)\n(sqlite3.OperationalError) disk is full\nmore"
+    )
+    assert first_line(ValueError(message)) == "(sqlite3.OperationalError) disk is full"
+    assert first_line(ValueError("")) == "ValueError"
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ from mlflow import MlflowClient
 
 from clipexp.events import EndEvent, StepEvent
 from clipexp.track import delivery, recorder
-from clipexp.track.delivery import DELIVERED_FILE, Delivery, owed, owing, publishing
+from clipexp.track.delivery import DELIVERED_FILE, Delivery, delivered_number, owed, publishing
 from clipexp.track.header import RunHeader
-from clipexp.track.journal import Journal, points
+from clipexp.track.journal import COPY_FILE, EVENTS_FILE, Journal, damage, points
+from clipexp.track.kept import remove_kept
 from clipexp.track.recorder import Recorder
 from tests.track.conftest import make_header
 
@@ -21,7 +22,7 @@ from tests.track.conftest import make_header
 def record(client: MlflowClient, header: RunHeader, start: int, steps: range, patience_s: float = 20) -> Recorder:
     with Journal(header.folder) as journal:
         journal.begin(start)
-        with Recorder(client, header, journal, iter(())) as recording:
+        with Recorder(lambda: client, header, journal) as recording:
             for samples in steps:
                 recording.record(StepEvent(samples, 0.0, {"train/loss": 1 / samples, "system/x": time.time()}))
             recording.finish(patience_s)
@@ -97,7 +98,7 @@ def test_without_its_note_everything_is_sent_again_and_mlflow_stays_the_same(
     client: MlflowClient, header: RunHeader
 ) -> None:
     record(client, header, 0, range(1, 50))
-    (header.folder / DELIVERED_FILE).unlink()
+    remove_kept(header.folder / DELIVERED_FILE)
     assert owed(header).num_points == 2 * 49
     Delivery(client, header).send_all()
     assert steps_in_mlflow(client, header) == list(range(1, 50))
@@ -134,9 +135,13 @@ def test_a_run_that_goes_on_is_running_again_without_its_old_end(client: MlflowC
 
 
 def test_a_folder_of_artifacts_that_was_not_finished_does_not_wait(client: MlflowClient, header: RunHeader) -> None:
-    with pytest.raises(CutError), publishing(header, "plots") as folder:
-        (folder / "a.txt").write_text("a")
-        raise CutError
+    def half() -> None:
+        with publishing(header, "plots") as folder:
+            (folder / "a.txt").write_text("a")
+            raise CutError
+
+    with pytest.raises(CutError):
+        half()
     assert not list(header.outbox.iterdir())
 
 
@@ -177,11 +182,49 @@ def test_a_run_delivers_what_earlier_runs_owe(client: MlflowClient, header: RunH
         journal.append(EndEvent(250, "finished"))
     with Journal(header.folder) as journal:
         journal.begin(0)
-        others = owing(client, header.store, without=header.run_id)
-        with Recorder(client, header, journal, others) as recording:
+        with Recorder(lambda: client, header, journal) as recording:
             recording.finish()
     assert steps_in_mlflow(client, earlier) == list(range(1, 251))
     assert client.get_run(earlier.run_id).info.status == "FINISHED"
+
+
+def test_a_store_that_can_not_be_reached_at_first_is_tried_again(client: MlflowClient, header: RunHeader) -> None:
+    answers = iter([ConnectionError("away"), ConnectionError("away"), client])
+
+    def connect() -> MlflowClient:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with Journal(header.folder) as journal:
+        journal.begin(0)
+        with Recorder(connect, header, journal) as recording:
+            recording.record(StepEvent(1, 0.0, {"train/loss": 1.0}))
+            recording.finish()
+    assert steps_in_mlflow(client, header) == [1]
+
+
+def test_a_flipped_bit_in_the_note_on_what_was_delivered_loses_nothing(client: MlflowClient, header: RunHeader) -> None:
+    record(client, header, 0, range(1, 20))
+    note = header.folder / DELIVERED_FILE
+    note.write_bytes(note.read_bytes().replace(b'"number": 20', b'"number": 92'))
+    record(client, header, 19, range(20, 40))
+    assert steps_in_mlflow(client, header) == list(range(1, 40))
+
+
+def test_a_journal_that_lost_its_end_gives_no_number_twice(client: MlflowClient, header: RunHeader) -> None:
+    record(client, header, 0, range(1, 20))
+    for name in (EVENTS_FILE, COPY_FILE):
+        lines = (header.folder / name).read_bytes().splitlines(keepends=True)
+        (header.folder / name).write_bytes(b"".join(lines[:10]))
+    with Journal(header.folder, min_number=delivered_number(header.folder)) as journal:
+        journal.begin(19)
+        for samples in range(20, 40):
+            journal.append(StepEvent(samples, 0.0, {"train/loss": 1 / samples}))
+    Delivery(client, header).send_all()
+    assert steps_in_mlflow(client, header) == list(range(1, 40))
+    assert damage(header.folder).num_lost == 10
 
 
 def test_mlflow_never_knows_more_than_a_disk_that_lost_its_power(
@@ -201,7 +244,8 @@ def test_mlflow_never_knows_more_than_a_disk_that_lost_its_power(
 def test_a_note_that_can_not_be_written_costs_nothing(
     client: MlflowClient, header: RunHeader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (header.folder / f"{DELIVERED_FILE}.tmp").mkdir()  # a place where no file can be written
+    for name in (DELIVERED_FILE, f"{DELIVERED_FILE}.copy"):
+        (header.folder / f"{name}.tmp").mkdir()  # a place where no file can be written
     record(client, header, 0, range(1, 10))
     assert steps_in_mlflow(client, header) == list(range(1, 10))
     assert Path(header.folder / DELIVERED_FILE).exists() is False

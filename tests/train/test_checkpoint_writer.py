@@ -129,6 +129,6 @@ def test_closing_the_loop_breaks_a_write_off(runs: Runs, gate: Gate) -> None:
 
 def test_a_checkpoint_says_on_what_it_was_made(runs: Runs) -> None:
     spec = runs.spec(train={"budget": {"samples": BATCH}})
-    list(runs.train(spec, replace(runs.hooks(spec), ran_on="a CPU, 1 thread")))
+    list(runs.train(spec, replace(runs.hooks(spec), annotate=lambda: {"ran_on": "a CPU, 1 thread"})))
     meta = checkpoint.read_meta(runs.checkpoints / "run" / checkpoint_names.name_at(BATCH))
     assert meta["progress"]["ran_on"] == "a CPU, 1 thread"
