@@ -5,9 +5,10 @@ with RunConsole(spec, total_samples, log_file) as console:
         console.show(event)
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,9 @@ from clipexp.events import CheckpointEvent, EndEvent, EvalEvent, Event, FaultEve
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+
+
+MANY_BYTES = 1_000_000_000  # take a second or more
 
 
 def make_console() -> "Console":
@@ -130,6 +134,23 @@ def preparing_progress(console: "Console") -> "Progress":
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+@contextlib.contextmanager
+def checking_progress(console: "Console", store: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with the bytes of a prepared set that are checked and those to be; shows nothing till then."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(f"checking every byte of {store}, once", visible=False)
+
+        def report(num_done: int, num_total: int) -> None:
+            if not num_done and num_total >= MANY_BYTES and not console.is_terminal:
+                console.print(f"checking every byte of {store}, {num_total / 1e9:,.1f} GB, once", markup=False)
+            progress.update(task, completed=num_done, total=num_total, visible=True)
+
+        yield report
 
 
 def _training_progress(console: "Console") -> "Progress":

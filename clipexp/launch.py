@@ -17,7 +17,7 @@ import torch
 
 from clipexp.data.loader import Loader
 from clipexp.data.manifest import Manifest, data_checksum, manifest_for
-from clipexp.data.store import PairTable, Store
+from clipexp.data.store import PairTable, Report, Store
 from clipexp.errors import RunError
 from clipexp.evals.validation import FrozenValidation
 from clipexp.settle import settle
@@ -92,7 +92,12 @@ class Launch:
 
 
 def prepare_launch(
-    resolved: ResolvedRun, tracking: str | None = None, *, again: bool = False, from_start: bool = False
+    resolved: ResolvedRun,
+    tracking: str | None = None,
+    *,
+    again: bool = False,
+    from_start: bool = False,
+    report: Report = lambda *_: None,
 ) -> Launch:
     """Check everything, then take up the spec's run, or make one.
 
@@ -101,6 +106,7 @@ def prepare_launch(
         tracking: MLflow's URI; see `tracking_uri`.
         again: run a finished spec once more, to compare the bits.
         from_start: leave the run's checkpoints aside and begin it anew.
+        report: called with the bytes of the prepared set that are checked and those to be, where any have to be.
 
     Raises:
         HeldError: another process carries out this spec.
@@ -112,7 +118,7 @@ def prepare_launch(
     require_precision(spec.train.precision, device)
     if spec.train.deterministic:
         make_deterministic(device)
-    inputs = _inputs(spec, device)
+    inputs = _inputs(spec, device, report)
     identity = _identity(spec, inputs, device)
     home().make()
     notes = settle()
@@ -143,12 +149,13 @@ def prepare_launch(
     return Launch(spec, header, uri, inputs, device, *about, lease, state, tuple(notes))
 
 
-def _inputs(spec: RunSpec, device: torch.device) -> Inputs:
+def _inputs(spec: RunSpec, device: torch.device, report: Report) -> Inputs:
     manifest = manifest_for(spec.data)
     store = Store(Path(spec.data.store))
     context_length = spec.model.context_length
     place = hashlib.sha256(str(store.folder.resolve()).encode()).hexdigest()[:16]
-    store.verify_once(home().verified / f"{place}.json", store.tokens_folder(spec.data.tokenizer, context_length))
+    tokens = store.tokens_folder(spec.data.tokenizer, context_length)
+    store.verify_once(home().verified / f"{place}.json", tokens, report)
     train, val = (store.table(side, spec.data.tokenizer, context_length) for side in ("train", "val"))
     Loader(train, spec.data, spec.train.batch_size, spec.seed)  # refuses a batch above the set
     return Inputs(manifest, train, FrozenValidation(val, spec, device))

@@ -14,6 +14,7 @@ from typing import Any
 from clipexp.data.manifest import data_checksum, manifest_for
 from clipexp.data.split import MAX_VAL_SHARE
 from clipexp.errors import StoreError
+from clipexp.space import free_bytes, mb, room_bytes
 from clipexp.spec import cost
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.run import RunSpec, budget_samples, flatten, num_steps, spec_hash
@@ -48,6 +49,8 @@ class Preview:
             "num_parameters": cost.num_parameters(spec),
             "train_flops_per_sample": 3 * cost.forward_flops(spec),
             "memory_bytes": cost.memory_bytes(spec),
+            "disk_bytes": room_bytes(spec),
+            "disk_free_bytes": free_bytes(),
             "num_train_pairs": self.num_train,
             "num_train_pairs_basis": self.num_train_basis,
             "num_steps": num_steps(spec, self.num_train),
@@ -82,6 +85,7 @@ class Preview:
             "parameters": f"{content['num_parameters'] / 1e6:.1f} M",
             "compute": f"{content['train_flops_per_sample'] / 1e9:.3g} GFLOPs a training sample",
             "memory": f"about {content['memory_bytes'] / 1e9:.2g} GB for weights, optimizer and activations",
+            "disk": f"up to {mb(content['disk_bytes'])} in mlruns/, {mb(content['disk_free_bytes'])} are free",
             "time": time or "unknown: no earlier run of this cost on this device",
         }
         return "\n".join([*lines, *(f"{name:<15} {value}" for name, value in facts.items())])

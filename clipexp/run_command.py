@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipexp.console import RunConsole, end_lines, make_console, show_panel
+from clipexp.console import RunConsole, checking_progress, end_lines, make_console, show_panel
 from clipexp.data.manifest import data_checksum
 from clipexp.errors import RunError
 from clipexp.events import EndEvent, StopReason
@@ -93,13 +93,15 @@ def _start(console: "Console", resolved: ResolvedRun, options: RunOptions) -> Ex
     """Start it, waiting for another process that carries it out where that is asked for."""
     while True:
         try:
-            return start(
-                resolved,
-                options.tracking,
-                again=options.again,
-                from_start=options.from_start,
-                budget_s=options.budget_s,
-            )
+            with checking_progress(console, resolved.spec.data.store) as report:
+                return start(
+                    resolved,
+                    options.tracking,
+                    again=options.again,
+                    from_start=options.from_start,
+                    budget_s=options.budget_s,
+                    report=report,
+                )
         except HeldError as error:
             if not options.wait:
                 raise

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 
 from clipexp.closing import close_out, pack_if_finished
+from clipexp.data.store import Report
 from clipexp.errors import RunError
 from clipexp.events import EndEvent, Event, PauseEvent, StepEvent, StopReason
 from clipexp.launch import Launch, prepare_launch
@@ -221,6 +222,7 @@ def start(
     again: bool = False,
     from_start: bool = False,
     budget_s: float | None = None,
+    report: Report = lambda *_: None,
 ) -> Execution:
     """Check all that can be checked, then make the run or take up one that was cut off.
 
@@ -230,11 +232,13 @@ def start(
         again: run a finished spec once more, to compare the bits.
         from_start: leave the run's checkpoints aside and begin it anew.
         budget_s: seconds of training after which it stops with a checkpoint, for the reason `budget`.
+        report: called with the bytes of the prepared set that are checked and those to be, where any have to be.
 
     Raises:
         ClipexpError: as `prepare_launch`; no run was made.
     """
-    return Execution(prepare_launch(resolved, tracking, again=again, from_start=from_start), Stops(budget_s))
+    launch = prepare_launch(resolved, tracking, again=again, from_start=from_start, report=report)
+    return Execution(launch, Stops(budget_s))
 
 
 def run(resolved: ResolvedRun, tracking_uri: str | None = None) -> RunRecord:

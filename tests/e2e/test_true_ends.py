@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import yaml
 from mlflow import MlflowClient
 
 import clipexp
-from clipexp import runner
+from clipexp import run_command, runner
 from clipexp.cli import main
+from clipexp.data.manifest import data_checksum
 from clipexp.errors import RunError
 from clipexp.events import EndEvent, PauseEvent, StepEvent, StopReason
 from clipexp.launch import first_finished
@@ -22,13 +24,14 @@ from clipexp.repeats import compare_bits, group_of, with_seed
 from clipexp.settle import settle
 from clipexp.space import free_bytes
 from clipexp.spec.load import ResolvedRun, resolve
-from clipexp.spec.run import RunSpec
+from clipexp.spec.run import RunSpec, spec_hash
 from clipexp.stops import Stops
 from clipexp.sync import sync
 from clipexp.track.delivery import owed
 from clipexp.track.header import headers
 from clipexp.track.home import home
 from clipexp.track.journal import COPY_FILE, EVENTS_FILE, Journal, end_reason, points
+from clipexp.track.lease import is_held
 from clipexp.track.mlflow_store import connect
 from clipexp.track.packed import PARQUET_FILE
 from clipexp.track.summary import read_summary
@@ -295,30 +298,66 @@ def test_replicates_are_one_group_under_names_of_their_own(fresh: Path, short: R
 def test_replicate_runs_further_seeds_and_shows_their_spread(
     fresh: Path, small_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from clipexp.run_command import RunOptions, run_on_console
-
     content = small_content(small_store, budget={"samples": 64})
-    assert run_on_console(resolve(content), RunOptions(num_replicates=2)) == 0
+    assert run_command.run_on_console(resolve(content), run_command.RunOptions(num_replicates=2)) == 0
     output = capsys.readouterr().out
     assert "3 seeds of one spec" in output
     assert "± " in output
     assert sorted(clipexp.runs()["name"]) == ["small", "small-seed-1", "small-seed-2"]
     capsys.readouterr()
-    assert run_on_console(resolve(content), RunOptions(num_replicates=2)) == 0
+    assert run_command.run_on_console(resolve(content), run_command.RunOptions(num_replicates=2)) == 0
     assert capsys.readouterr().out.count("is finished already") == 3
 
 
 def test_from_the_command_line_again_compares_the_bits(
     fresh: Path, small_store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from clipexp.run_command import RunOptions, run_on_console
-
     resolved = resolve(small_content(small_store, budget={"samples": 64}))
-    run_on_console(resolved, RunOptions())
-    assert run_on_console(resolved, RunOptions(again=True)) == 0
+    run_command.run_on_console(resolved, run_command.RunOptions())
+    assert run_command.run_on_console(resolved, run_command.RunOptions(again=True)) == 0
     output = capsys.readouterr().out
     assert "weights   the same bits" in output
     assert "curves    the same bits in all" in output
+
+
+def test_a_second_launch_can_wait_for_the_first(
+    fresh: Path, short: ResolvedRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = runner.start(short)
+    looks = iter([True, True, False])
+
+    def still_held(_: str) -> bool:
+        is_held = next(looks)
+        if not is_held:
+            list(first.events())
+        return is_held
+
+    monkeypatch.setattr(run_command, "is_held", still_held)
+    assert run_command.run_on_console(short, run_command.RunOptions(wait=True)) == 0
+    output = capsys.readouterr().out
+    assert f"waits for small (run {first.run_id[:8]}), by process {os.getpid()}" in output
+    assert "this spec is finished already" in output
+
+
+def test_a_second_launch_can_follow_the_first_ones_output(
+    fresh: Path, small_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = small_content(small_store, budget={"samples": 1_000_000})
+    (fresh / "long.yaml").write_text(yaml.safe_dump(content))
+    resolved = resolve(content)
+    attach = run_command.RunOptions(attach=True)
+    with pytest.raises(RunError, match="nobody is running spec"):
+        run_command.run_on_console(resolved, attach)
+    words = [sys.executable, "-c", "from clipexp.cli import entry; entry()", "run", "long.yaml", "--stop-after", "3s"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as child:
+        identity = spec_hash(resolved.spec, data_checksum(resolved.spec.data, resolved.spec.model.context_length))
+        while not is_held(identity):
+            time.sleep(0.05)
+        assert run_command.run_on_console(resolved, attach) == 0
+    assert child.returncode == run_command.EXIT_STOPPED
+    output = capsys.readouterr().out
+    assert f"by process {child.pid} on" in output
+    assert "ended: budget" in output
 
 
 def test_a_second_signal_hurries_and_a_first_one_asks(fresh: Path) -> None:
