@@ -270,6 +270,8 @@ def unpacked(source: Path) -> Iterator[Unpacked]:
     Raises:
         RunError: it is damaged, of another version or no bundle; or there is no room.
     """
+    if not source.exists():
+        raise RunError(f"there is no {source}; give a file that `clipexp runs export` wrote, or a journal's folder")
     with _staging() as staging:
         run_ids, missing = _copy_in(source, staging) if source.is_dir() else (_unpack(source, staging), ())
         yield Unpacked(tuple(_header(staging / run_id, source) for run_id in run_ids), staging, missing)

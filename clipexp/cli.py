@@ -12,7 +12,7 @@ import click
 
 from clipexp.errors import ClipexpError, StoreError
 
-EXIT_USER_ERROR = 2
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 tracking_option = click.option(
     "--tracking-uri", metavar="URI", help="MLflow's store; else MLFLOW_TRACKING_URI, else mlruns/mlflow.db."
@@ -117,7 +117,13 @@ class _Duration(click.ParamType[float]):
 @click.option("--replicate", "num_replicates", type=click.IntRange(0), default=0, metavar="N", help="N further seeds.")
 @click.option("--again", is_flag=True, help="Repeat a finished run with the same seed, and compare the bits.")
 @click.option("--from-start", is_flag=True, help="Leave an unfinished run's checkpoints aside and begin it anew.")
-@click.option("--stop-after", "budget_s", type=_Duration(), metavar="TIME", help="Stop with a checkpoint after 8m, 2h.")
+@click.option(
+    "--stop-after",
+    "budget_s",
+    type=_Duration(),
+    metavar="TIME",
+    help="Stop with a checkpoint after training for 8m, 2h.",
+)
 @click.option("--wait", is_flag=True, help="If another process runs this spec, wait for it, then go on.")
 @click.option("--attach", is_flag=True, help="Show the output of the process that runs this spec.")
 @tracking_option
@@ -133,6 +139,9 @@ def run(spec: Path, overrides: Sequence[str], device: str | None, tracking_uri: 
         code = run_on_console(resolved, RunOptions(tracking_uri, **options))
     except StoreError as error:
         raise StoreError(_with_spec_named(str(error), spec, overrides)) from error
+    except KeyboardInterrupt:
+        click.echo("stopped at once; the same command goes on from the last checkpoint", err=True)
+        code = EXIT_INTERRUPTED
     sys.exit(code)
 
 

@@ -16,6 +16,7 @@ from clipexp.runner import Execution, start
 from clipexp.space import mb, room_bytes
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.run import spec_hash
+from clipexp.track.checkpoint_names import newest, samples_seen_at
 from clipexp.track.delivery import owed
 from clipexp.track.home import home
 from clipexp.track.journal import CONSOLE_FILE, active_seconds, points
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 EXIT_STOPPED, EXIT_DIFFERS, EXIT_INTERRUPTED = 3, 4, 130
 LOOK_EVERY_S = 0.5
+LINES_SHOWN = 20  # of what was said before one attached
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ def _run_one(console: "Console", resolved: ResolvedRun, options: RunOptions) -> 
     header = execution.header
     run_id = header.run_id
     if execution.is_finished:
+        if options.from_start:
+            raise RunError(
+                f"run {run_id[:8]} is finished; --from-start is for unfinished ones, --again repeats this one"
+            )
         for note in execution.launch.notes:
             console.print(note, markup=False, soft_wrap=True)
         title = f"this spec is finished already, as {header.name} (run {run_id[:8]}, spec {header.spec_hash})"
@@ -85,8 +91,14 @@ def _run_one(console: "Console", resolved: ResolvedRun, options: RunOptions) -> 
     if reason == "finished":
         show_panel(console, end_lines(title, result_rows(execution), next_commands(run_id)))
         return execution, 0
-    show_panel(console, [title, "  a checkpoint was written; the same command goes on from it"])
+    show_panel(console, [title, f"  the same command {_outlook(run_id)}"])
     return execution, EXIT_INTERRUPTED if reason == "interrupted" else EXIT_STOPPED
+
+
+def _outlook(run_id: str) -> str:
+    """What becomes of a run that is started again."""
+    last = newest(home().checkpoints / run_id)
+    return f"goes on from its checkpoint at {samples_seen_at(last):,} samples" if last else "begins it anew"
 
 
 def _start(console: "Console", resolved: ResolvedRun, options: RunOptions) -> Execution:
@@ -175,6 +187,7 @@ def _follow(console: "Console", held: Holder) -> None:
         found = holder(held.spec_hash)
         if log is None and found is not None and found.run_id:
             log = home().journals / found.run_id / CONSOLE_FILE
+            position = _last_lines_from(log)
         if log is not None and log.exists():
             with log.open("rb") as file:
                 file.seek(position)
@@ -184,6 +197,12 @@ def _follow(console: "Console", held: Holder) -> None:
                 console.print(text.decode(errors="replace").rstrip("\n"), markup=False, soft_wrap=True)
         if not is_over:
             time.sleep(LOOK_EVERY_S)
+
+
+def _last_lines_from(log: Path) -> int:
+    """Where the last lines of a log begin, in bytes."""
+    content = log.read_bytes() if log.exists() else b""
+    return len(content) - sum(map(len, content.splitlines(keepends=True)[-LINES_SHOWN:]))
 
 
 def _show_group(console: "Console", execution: Execution) -> None:

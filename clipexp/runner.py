@@ -156,7 +156,8 @@ class Execution:
         """Record an event; where the disk is full, wait for room, since nothing may be lost.
 
         Raises:
-            RunError: there was none for 10 minutes, or until a stop was asked for.
+            RunError: there was none for 10 minutes.
+            KeyboardInterrupt: a stop was asked for meanwhile.
         """
         if isinstance(event, PauseEvent):
             return
@@ -176,12 +177,13 @@ class Execution:
         try:
             error = attempt()
             if error is not None and (yield from until_written(attempt, error, self.stops.reason, tell)) is not None:
-                raise error
+                raise KeyboardInterrupt  # what was asked for can't be recorded either; the checkpoint before stands
         except OSError as error:
             raise RunError(f"{self._cannot_write(error)}; the same command then goes on from the last one") from error
 
     def _cannot_write(self, error: OSError) -> str:
-        return f"can't write the journal {self.header.folder} ({error.strerror}); make room (see `clipexp runs gc`)"
+        remedy = "make room (see `clipexp runs gc --dry-run`)"
+        return f"can't write the journal {self.header.folder} ({error.strerror}); {remedy}"
 
     def _keep_traceback(self) -> None:
         text = traceback.format_exc()

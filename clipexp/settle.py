@@ -49,6 +49,7 @@ def _settle_one(holder: Holder) -> Iterator[str]:
 def _tell(header: RunHeader, holder: Holder) -> Iterator[str]:
     """Write the end that the run could not write."""
     from clipexp.events import EndEvent
+    from clipexp.track.checkpoint_names import newest
     from clipexp.track.journal import Journal, end_reason, last_samples_seen
 
     if end_reason(header.folder) is not None:
@@ -56,9 +57,11 @@ def _tell(header: RunHeader, holder: Holder) -> Iterator[str]:
     at = last_samples_seen(header.folder)
     with Journal(header.folder, of_last_attempt=True) as journal:
         journal.append(EndEvent(at, "lost"), time_ms=journal.last_time_ms)
+    has_checkpoint = newest(home().checkpoints / header.run_id) is not None
+    outlook = "goes on from its last checkpoint" if has_checkpoint else "begins it anew"
     yield (
         f"{holder} was lost at {at:,} samples: its process is gone and left no word (killed, out of memory, or a power"
-        " cut). The command that started it goes on from its last checkpoint"
+        f" cut). The command that started it {outlook}"
     )
 
 

@@ -95,13 +95,16 @@ def quiet_mlflow() -> Iterator[None]:
 
 
 def is_deleted(database: Path, run_id: str) -> bool:
-    """Whether a run is deleted, or was never there; asked without MLflow, which takes 2 s to import.
+    """Whether a run is deleted, or unknown; asked without MLflow, which takes 2 s to import.
 
     Raises:
-        TrackingError: the database can't be read.
+        TrackingError: the database is gone or can't be read.
     """
     if not database.exists():
-        return True
+        raise TrackingError(
+            f"{database}, which knew run {run_id[:8]}, is gone; put it back, or take the run in again:"
+            f" clipexp runs import mlruns/journals/{run_id}"
+        )
     with _sqlite_errors(database), closing(_open(database)) as connection:
         row = connection.execute("select lifecycle_stage from runs where run_uuid = ?", (run_id,)).fetchone()
     return row is None or row[0] == "deleted"

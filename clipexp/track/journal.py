@@ -196,17 +196,28 @@ def live_records(folder: Path) -> list[dict[str, Any]]:
 
 def _live_test(found: list[dict[str, Any]]) -> Callable[[Record], bool]:
     """Whether a record stands: it lies at or before the place where every later attempt began."""
-    last_by_attempt: dict[int, float] = {}
+    starts = {r["attempt"]: FROM_START for r in found}
+    starts |= {r["attempt"]: r["samples_seen"] for r in found if r["event"] == "Begin"}
+    last = _last_by_attempt(starts)
+    return lambda record: record["samples_seen"] <= last[record["attempt"]]
+
+
+def _last_by_attempt(starts: Mapping[int, int]) -> dict[int, float]:
+    """Up to where the records of each attempt stand, from where each began."""
+    found: dict[int, float] = {}
     last = float("inf")
-    starts = {r["attempt"]: r["samples_seen"] for r in found if r["event"] == "Begin"}
-    for attempt in sorted({r["attempt"] for r in found}, reverse=True):
-        last_by_attempt[attempt] = last
-        last = min(last, starts.get(attempt, last))
-    return lambda record: record["samples_seen"] <= last_by_attempt[record["attempt"]]
+    for attempt in sorted(starts, reverse=True):
+        found[attempt] = last
+        last = min(last, starts[attempt])
+    return found
 
 
 def points(folder: Path) -> dict[str, tuple[Point, ...]]:
     """All metrics of a journal, each point once, in order of samples seen."""
+    if not (folder / EVENTS_FILE).exists():
+        packed_values = packed.read_values(folder, _last_by_attempt)
+        if packed_values is not None:
+            return {name: tuple(Point(*value) for value in values) for name, values in packed_values.items()}
     found: dict[str, dict[int, Point]] = {}
     for record in live_records(folder):
         for name, value in record.get("metrics", {}).items():

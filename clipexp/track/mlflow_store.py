@@ -30,6 +30,8 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+# What MLflow's HTTP client says at length.
+MEANING_BY_SIGN = {"Connection refused": "nobody answers", "Read timed out": "it does not answer in time"}
 NOT_THE_REASON = "(raised as a result of"  # how SQLAlchemy begins, before it comes to the point
 
 
@@ -100,6 +102,9 @@ def experiment_id(client: "MlflowClient", uri: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message that says what is wrong, or its type where it has none."""
+    for sign, meaning in MEANING_BY_SIGN.items():
+        if sign in str(error):
+            return meaning
     lines = [line for line in str(error).strip().splitlines() if not line.startswith(NOT_THE_REASON)]
     return lines[0][:200] if lines else type(error).__name__
 
@@ -117,10 +122,9 @@ def _client(uri: str) -> "MlflowClient":
             client = mlflow.MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
         except Exception as error:  # whatever a store, its driver or its server raises, the remedy is the same
-            # The first line of MLflow's own error speaks of retries, and the reason comes far behind.
-            reason = "it does not answer in time" if "Read timed out" in str(error) else first_line(error)
             raise TrackingError(
-                f"the tracking store {uri} can't be used ({reason}); see --tracking-uri and MLFLOW_TRACKING_URI"
+                f"the tracking store {uri} can't be used ({first_line(error)}); see --tracking-uri and"
+                " MLFLOW_TRACKING_URI"
             ) from error
     return client
 

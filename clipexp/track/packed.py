@@ -8,9 +8,14 @@ Any Parquet reader opens `events.parquet`; `events.sha256` holds it to every byt
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PARQUET_FILE, CHECKSUM_FILE = "events.parquet", "events.sha256"
 STAMP = ("n", "attempt", "time_ms", "elapsed_s", "event", "samples_seen")
@@ -51,18 +56,10 @@ def _rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def read(folder: Path) -> dict[int, dict[str, Any]] | None:
     """Records by number; None where there is no packed journal or it is not as it was written."""
-    path = folder / PARQUET_FILE
-    try:
-        content = path.read_bytes()
-        wanted = (folder / CHECKSUM_FILE).read_text().strip()
-    except (OSError, UnicodeDecodeError):
+    table = _table(folder)
+    if table is None:
         return None
-    if hashlib.sha256(content).hexdigest() != wanted:
-        return None
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = pq.read_table(pa.BufferReader(content)).to_pydict()
+    columns = table.to_pydict()
     found: dict[int, dict[str, Any]] = {}
     for row in zip(*(columns[name] for name in COLUMNS), strict=True):
         fields = dict(zip(COLUMNS, row, strict=True))
@@ -77,3 +74,57 @@ def read(folder: Path) -> dict[int, dict[str, Any]] | None:
             record["metrics"] = {}
         found[fields["n"]] = record | rest
     return found
+
+
+def read_values(
+    folder: Path, last_by_attempt: Callable[[Mapping[int, int]], Mapping[int, float]]
+) -> dict[str, list[tuple[int, float, float, int]]] | None:
+    """Values by metric, in order of samples seen, without a Python object a record; None as `read`.
+
+    Args:
+        folder: the journal's.
+        last_by_attempt: from the place where each attempt began, up to where the records of each stand.
+
+    Returns:
+        (samples seen, epoch, value, Unix time in ms) by metric; of two at one place the later.
+    """
+    table = _table(folder)
+    if table is None:
+        return None
+    n, attempt, time_ms, samples, epoch, value = (
+        table[name].to_numpy() for name in ("n", "attempt", "time_ms", "samples_seen", "epoch", "value")
+    )
+    began = np.flatnonzero(table["event"].to_numpy() == "Begin")
+    starts = dict.fromkeys(np.unique(attempt).tolist(), -1) | dict(
+        zip(attempt[began].tolist(), samples[began].tolist(), strict=True)
+    )
+    last = last_by_attempt(starts)
+    limit = np.array([last.get(number, np.inf) for number in range(max(starts, default=0) + 1)])
+    metric = table["metric"].combine_chunks().dictionary_encode()
+    code = metric.indices.to_numpy(zero_copy_only=False)  # NaN where a row is no metric
+    rows = np.flatnonzero(np.isfinite(code) & (samples <= limit[attempt]))
+    rows = rows[np.lexsort((n[rows], samples[rows], code[rows]))]
+    is_last = np.append((np.diff(code[rows]) != 0) | (np.diff(samples[rows]) != 0), True)[: len(rows)]
+    rows = rows[is_last]
+    found: dict[str, list[tuple[int, float, float, int]]] = {}
+    for name_idx, name in enumerate(metric.dictionary.to_pylist()):
+        own = rows[code[rows] == name_idx]
+        columns = (samples[own].tolist(), epoch[own].tolist(), value[own].tolist(), time_ms[own].tolist())
+        if len(own):
+            found[name] = list(zip(*columns, strict=True))
+    return found
+
+
+def _table(folder: Path) -> "pa.Table | None":
+    path = folder / PARQUET_FILE
+    try:
+        content = path.read_bytes()
+        wanted = (folder / CHECKSUM_FILE).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if hashlib.sha256(content).hexdigest() != wanted:
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(content))

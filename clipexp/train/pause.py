@@ -75,7 +75,7 @@ def cannot_write(writer: CheckpointWriter, error: OSError, outlook: str) -> str:
     )
     return (
         f"can't write a checkpoint: it needs about {_mb(writer.num_bytes)}, {_free(writer.root)} ({error}); {is_safe}."
-        f" Make room, such as with `clipexp runs gc`; {outlook}"
+        f" Make room (see `clipexp runs gc --dry-run`); {outlook}"
     )
 
 

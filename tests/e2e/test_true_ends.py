@@ -360,6 +360,47 @@ def test_a_second_launch_can_follow_the_first_ones_output(
     assert "ended: budget" in output
 
 
+def test_a_stop_while_the_journal_can_not_be_written_ends_the_run_where_it_can_go_on(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    execution = runner.start(short)
+    events = execution.events()
+    next(events)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", full)
+        assert isinstance(next(events), PauseEvent)
+        execution.ask_to_stop("interrupted")
+        with pytest.raises(KeyboardInterrupt):
+            list(events)
+    assert "the run's end could not be written" in execution.problems[0]
+    assert any("was lost at" in line and "begins it anew" in line for line in settle())
+    assert clipexp.run(short).status == "FINISHED"
+
+
+def test_a_second_ctrl_c_exits_as_an_interrupted_run_does(
+    fresh: Path, small_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    def hurry(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    (fresh / "run.yaml").write_text(yaml.safe_dump(small_content(small_store)))
+    monkeypatch.setattr(run_command, "run_on_console", hurry)
+    result = CliRunner().invoke(main, ["run", "run.yaml"])
+    assert (result.exit_code, "stopped at once" in result.stderr) == (130, True)
+
+
+def test_beginning_a_finished_run_anew_is_refused(fresh: Path, small_store: Path) -> None:
+    resolved = resolve(small_content(small_store, budget={"samples": 64}))
+    clipexp.run(resolved)
+    with pytest.raises(RunError, match="is finished; --from-start is for unfinished ones"):
+        run_command.run_on_console(resolved, run_command.RunOptions(from_start=True))
+
+
 def test_a_second_signal_hurries_and_a_first_one_asks(fresh: Path) -> None:
     stops = Stops()
     with stops.on_signals():

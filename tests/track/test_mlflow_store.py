@@ -123,6 +123,12 @@ def test_the_line_of_an_error_is_the_one_that_says_what_is_wrong() -> None:
     )
     assert first_line(ValueError(message)) == "(sqlite3.OperationalError) disk is full"
     assert first_line(ValueError("")) == "ValueError"
+    assert first_line(OSError("HTTPConnectionPool(...): Max retries (Connection refused)")) == "nobody answers"
+
+
+def test_a_database_that_is_gone_says_nothing_of_its_runs(workplace: Path) -> None:
+    with pytest.raises(TrackingError, match=r"is gone; put it back, .* clipexp runs import mlruns/journals/0000"):
+        is_deleted(home().tracking_uri, "0" * 32)
 
 
 @pytest.mark.slow

@@ -93,7 +93,7 @@ def test_another_specs_checkpoint_is_refused_by_name(folder: Path) -> None:
 
 def test_another_versions_checkpoint_is_refused_by_number(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "VERSION", checkpoint.VERSION + 1)
-    with pytest.raises(CheckpointError, match="is of version 1, this clipexp reads 2; start the run anew"):
+    with pytest.raises(CheckpointError, match="is of version 2, this clipexp reads 3; start the run anew"):
         load(folder, HASH)
 
 

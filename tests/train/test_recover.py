@@ -101,7 +101,7 @@ def test_a_flipped_bit_anywhere_costs_the_steps_since_the_one_before(
 
 def test_a_version_number_changed_by_damage_is_damage_and_no_other_version(root: Path) -> None:
     meta = root / NEWEST / META_FILE
-    meta.write_text(meta.read_text().replace('"version": 1', '"version": 3'))
+    meta.write_text(meta.read_text().replace('"version": 2', '"version": 3'))
     assert recover(root, HASH).folder == root / BEFORE
 
 
