@@ -38,12 +38,18 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="clipexp")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """A lab for CLIP: write an experiment as a spec, run it, watch it in MLflow, read what was learned."""
-    from clipexp.settle import settle
+    if ctx.invoked_subcommand == "run":
+        return  # which settles what others left when it knows what it is to run
+    from clipexp.track.home import home
 
-    for line in settle():
-        click.echo(line, err=True)
+    if any(home().leases.glob("*.json")):
+        from clipexp.settle import settle
+
+        for line in settle():
+            click.echo(line, err=True)
 
 
 @main.command()

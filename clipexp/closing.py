@@ -25,14 +25,23 @@ from clipexp.track.summary import RunSummary, read_summary
 
 
 def close_out(header: RunHeader) -> list[str]:
-    """Leave summary, figures, examples and console log; returns what could not be done and why."""
+    """Leave summary, figures, examples and console log; returns what can't be made, and why.
+
+    Raises:
+        OSError: something could not be written, after all the rest was. Do it again when it can.
+    """
     problems = []
+    unwritten: OSError | None = None
     steps: tuple[Callable[[RunHeader], None], ...] = (_plots, _examples, _console_log, _summary)
     for step in steps:
         try:
             step(header)
-        except (OSError, ValueError, ClipexpError) as error:
+        except OSError as error:
+            unwritten = error
+        except (ValueError, ClipexpError) as error:
             problems.append(f"{step.__name__.strip('_').replace('_', ' ')} of run {header.run_id}: {first_line(error)}")
+    if unwritten is not None:
+        raise unwritten
     return problems
 
 

@@ -121,7 +121,7 @@ def prepare_launch(
     inputs = _inputs(spec, device, report)
     identity = _identity(spec, inputs, device)
     home().make()
-    notes = settle()
+    notes = settle(about_to_run=identity.spec_hash)
     store = store_name(uri)
     lease = take(identity.spec_hash, spec.name, store)
     about = (identity.total_samples, identity.ran_on)

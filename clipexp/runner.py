@@ -198,18 +198,23 @@ class Execution:
 
         `reason` counts where training has not told its own.
         """
+        unwritten: OSError | None = None
         try:
             if not journal.has_ended:
                 journal.append(EndEvent(last_samples_seen(self.header.folder), reason))
             journal.sync()
             self.problems += close_out(self.header)
-            recorder.finish(1.0 if self.stops.is_hurried else FINAL_TRIES_S, lambda: self.stops.is_hurried)
+        except OSError as error:
+            unwritten = error
+        recorder.finish(1.0 if self.stops.is_hurried else FINAL_TRIES_S, lambda: self.stops.is_hurried)
+        try:
             pack_if_finished(self.header)
         except OSError as error:
-            self.problems.append(f"the run's end could not be written ({error}); the next command finishes that")
-        else:
-            if self.launch.lease is not None:
-                self.launch.lease.release()
+            unwritten = error
+        if unwritten is not None:
+            self.problems.append(f"the run's end could not be written ({unwritten}); the next command finishes that")
+        elif self.launch.lease is not None:
+            self.launch.lease.release()
         if still_owed := owed(self.header):
             self.problems.append(
                 f"OWED to MLflow: {still_owed} ({recorder.trouble or 'it was slow'}). All of it is in"

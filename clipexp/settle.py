@@ -7,59 +7,63 @@ Every command begins with this; where no lease was left behind it costs a look i
 
 from collections.abc import Iterator
 
+from clipexp.events import EndEvent
+from clipexp.track.checkpoint_names import newest
 from clipexp.track.header import RunHeader, headers, uri_of
 from clipexp.track.home import home
+from clipexp.track.journal import Journal, end_reason, last_samples_seen
 from clipexp.track.lease import Holder, stale
 from clipexp.track.mlflow_store import first_line
 
 
-def settle() -> list[str]:
-    """Mark lost runs, finish the closing of ended ones; returns a line a run for the person."""
+def settle(about_to_run: str = "") -> list[str]:
+    """Mark lost runs, finish the closing of ended ones; returns a line a run for the person.
+
+    `about_to_run`: the hash of a spec that goes on now. What is lost of it is only marked: its figures and MLflow can
+    wait, and training need not.
+    """
     if not any(home().leases.glob("*.json")):
         return []
     lines: list[str] = []
     try:
-        lines += _settle_stale()
+        lines += _settle_stale(about_to_run)
     except OSError as error:  # a folder that can't be written must not keep other commands from reading it
         lines.append(f"can't look for lost runs in {home().leases} ({error.strerror}); make it writable")
     return lines
 
 
-def _settle_stale() -> list[str]:
+def _settle_stale(about_to_run: str) -> list[str]:
     lines: list[str] = []
     with stale() as left:
         for holder in list(left):
             try:
-                lines += _settle_one(holder)
+                lines += _settle_one(holder, goes_on=holder.spec_hash == about_to_run)
             except Exception as error:  # noqa: BLE001 (MLflow raises many kinds, and any command must go on)
                 left.remove(holder)  # the next command tries again
                 lines.append(f"{holder} ended without a word, and can't be settled yet: {first_line(error)}")
     return lines
 
 
-def _settle_one(holder: Holder) -> Iterator[str]:
+def _settle_one(holder: Holder, *, goes_on: bool) -> Iterator[str]:
     header = next((h for h in headers() if h.launch == holder.launch or h.run_id == holder.run_id), None)
     if header is None:
         _end_nameless(holder)
         return
-    yield from _tell(header, holder)
-    yield from _close(header)
+    was_lost = end_reason(header.folder) is None
+    if was_lost:
+        yield _tell(header, holder)
+    if not (was_lost and goes_on):
+        yield from _close(header)
 
 
-def _tell(header: RunHeader, holder: Holder) -> Iterator[str]:
-    """Write the end that the run could not write."""
-    from clipexp.events import EndEvent
-    from clipexp.track.checkpoint_names import newest
-    from clipexp.track.journal import Journal, end_reason, last_samples_seen
-
-    if end_reason(header.folder) is not None:
-        return
+def _tell(header: RunHeader, holder: Holder) -> str:
+    """Write the end that the run could not write; returns a line for the person."""
     at = last_samples_seen(header.folder)
     with Journal(header.folder, of_last_attempt=True) as journal:
         journal.append(EndEvent(at, "lost"), time_ms=journal.last_time_ms)
     has_checkpoint = newest(home().checkpoints / header.run_id) is not None
     outlook = "goes on from its last checkpoint" if has_checkpoint else "begins it anew"
-    yield (
+    return (
         f"{holder} was lost at {at:,} samples: its process is gone and left no word (killed, out of memory, or a power"
         f" cut). The command that started it {outlook}"
     )
@@ -70,11 +74,17 @@ def _close(header: RunHeader) -> Iterator[str]:
     from clipexp.track.delivery import Delivery, owed
     from clipexp.track.mlflow_store import connect
 
-    yield from close_out(header)
+    unwritten: OSError | None = None
+    try:
+        yield from close_out(header)
+    except OSError as error:
+        unwritten = error
     try:
         Delivery(connect(header.tracking_uri), header).send_all()
     except Exception as error:  # noqa: BLE001 (MLflow raises many kinds; what is owed stays so, and is told)
         yield f"OWED to MLflow: {owed(header)} of run {header.run_id} ({first_line(error)}); `clipexp sync` delivers it"
+    if unwritten is not None:
+        raise unwritten
     pack_if_finished(header)
 
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -88,6 +86,8 @@ def read_values(
     Returns:
         (samples seen, epoch, value, Unix time in ms) by metric; of two at one place the later.
     """
+    import numpy as np
+
     table = _table(folder)
     if table is None:
         return None
