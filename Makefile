@@ -16,7 +16,7 @@ N ?= 100
 SEED ?= 0
 FAULTS ?=
 
-.PHONY: quickstart setup setup-dev test test-slow test-gpu faults check lock clean
+.PHONY: quickstart setup setup-dev test test-slow test-gpu faults cold-starts check lock clean
 
 quickstart: setup
 	$(BIN)/clipexp data prepare $(SPEC)
@@ -50,6 +50,10 @@ test-slow: setup-dev
 # N random faults against real runs, from SEED on; FAULTS="--json FILE" and the like are passed on
 faults: setup-dev
 	$(BIN)/python -m tests.faults --times $(N) --seed $(SEED) $(FAULTS)
+
+# N times 8 processes that start at the same moment on an empty folder
+cold-starts: setup-dev
+	$(BIN)/python -m tests.faults.cold_starts --times $(N)
 
 test-gpu: setup-dev
 	$(BIN)/python -m pytest -m gpu

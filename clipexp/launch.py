@@ -7,7 +7,9 @@ Whatever can be wrong beforehand (data, device, tracking, room on the disk, a da
 a run is made. A spec whose run was cut off goes on under the same run; one that is finished says so.
 """
 
+import dataclasses
 import hashlib
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,7 @@ from clipexp.track.journal import damage, end_reason, last_number
 from clipexp.track.lease import Lease, take
 from clipexp.track.mlflow_store import connect, is_deleted, tracking_uri
 from clipexp.track.provenance import git_state, versions
-from clipexp.track.records import REPEAT_TAG
+from clipexp.track.records import REPEAT_TAG, RESUMED_ON_TAG
 from clipexp.track.summary import cost_key
 from clipexp.train import checkpoint
 from clipexp.train.checkpoint import TrainState
@@ -138,6 +140,8 @@ def prepare_launch(
             is_making = True  # where we die now, MLflow may have a run that we don't know: the next command looks
             header = _make(client, uri, identity, lease, again)
             is_making = False
+        else:
+            header = _go_on(header, identity)
         lease.name_run(header.run_id)
         state = _recover(header, identity.ran_on, from_start, notes)
     except BaseException:
@@ -208,11 +212,25 @@ def _make(client: "MlflowClient", uri: str, identity: mlflow_run.Identity, lease
     )
     with publishing(header, "spec") as folder:
         (folder / "resolved.yaml").write_text(dump(header.spec))
-    if identity.git.diff:
-        with publishing(header, "code") as folder:
-            (folder / "uncommitted.diff").write_text(identity.git.diff)
+    _publish_code(header, identity.git.diff)
     write_header(header)  # last: with it, the run is here with all that it has
     return header
+
+
+def _go_on(header: RunHeader, identity: mlflow_run.Identity) -> RunHeader:
+    """The header of a run that is taken up: where its set lies now, and on what code and machine it goes on."""
+    on = {"device": identity.device, "git_commit": identity.git.commit, "torch": identity.versions.get("torch", "")}
+    spec, tags = identity.spec.model_dump(mode="json"), {**header.tags, RESUMED_ON_TAG: json.dumps(on)}
+    renewed = dataclasses.replace(header, spec=spec, tags=tags, device=identity.device)
+    _publish_code(renewed, identity.git.diff)
+    write_header(renewed)
+    return renewed
+
+
+def _publish_code(header: RunHeader, diff: str) -> None:
+    if diff:
+        with publishing(header, "code") as folder:
+            (folder / "uncommitted.diff").write_text(diff)
 
 
 def first_finished(spec_hash: str, store: str) -> RunHeader:

@@ -16,7 +16,7 @@ from clipexp.spec.run import RunSpec, flatten, group_hash
 from clipexp.track.header import RunHeader
 from clipexp.track.mlflow_store import experiment_id, first_line
 from clipexp.track.provenance import Git
-from clipexp.track.records import GROUP_TAG, REASON_TAG, SPEC_HASH_TAG, TAG, TOTAL_SAMPLES_TAG
+from clipexp.track.records import GROUP_TAG, REASON_TAG, RESUMED_ON_TAG, SPEC_HASH_TAG, TAG, TOTAL_SAMPLES_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -116,7 +116,8 @@ def describe(client: "MlflowClient", header: RunHeader) -> None:
 
     there = client.get_run(header.run_id)
     params = [Param(key, value) for key, value in header.params.items() if key not in there.data.params]
-    tags = [RunTag(key, value) for key, value in header.tags.items() if key not in there.data.tags]
+    new = {key: value for key, value in header.tags.items() if key not in there.data.tags or key == RESUMED_ON_TAG}
+    tags = [RunTag(key, value) for key, value in new.items()]
     client.log_batch(header.run_id, params=params, tags=tags)
     if there.inputs is None or not there.inputs.dataset_inputs:
         dataset = Dataset(**header.dataset)

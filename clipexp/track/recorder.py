@@ -23,7 +23,7 @@ from clipexp.track.mlflow_store import first_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FLUSH_EVERY_S, LONGEST_WAIT_S = 2.0, 30.0
+FLUSH_EVERY_S, LONGEST_WAIT_S = 5.0, 30.0
 PAUSE_BETWEEN_CALLS_S = 0.05  # has training's thread wait for Python's lock a fifth of the time at most
 SHARE_OF_OTHERS_S = 1.0
 FINAL_TRIES_S = 20.0

@@ -26,6 +26,7 @@ SPEC_HASH_TAG = f"{TAG}spec_hash"
 TOTAL_SAMPLES_TAG = f"{TAG}total_samples"
 REASON_TAG = f"{TAG}stop_reason"
 IMPORTED_FROM_TAG = f"{TAG}imported_from"
+RESUMED_ON_TAG = f"{TAG}resumed_on"  # JSON: device, git commit and torch of the attempt that goes on
 REPEAT_TAG = f"{TAG}repeat_of"
 GROUP_TAG = f"{TAG}group"  # the same for all seeds of a spec
 PAGE = 1000

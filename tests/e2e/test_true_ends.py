@@ -1,5 +1,6 @@
 """However a run ends, what stands recorded of it is true; and what was cut off goes on."""
 
+import json
 import os
 import shutil
 import signal
@@ -89,6 +90,20 @@ def test_a_run_that_was_stopped_says_why_and_goes_on(
     record = clipexp.run(short)
     assert (record.run_id, record.status) == (execution.run_id, "FINISHED")
     assert record.tags["clipexp.stop_reason"] == "finished"
+    assert json.loads(record.tags["clipexp.resumed_on"])["device"] == record.tags["clipexp.device"]
+
+
+def test_a_run_goes_on_over_a_set_that_was_moved(
+    fresh: Path, small_store: Path
+) -> None:
+    before, after = fresh / "before", fresh / "after"
+    shutil.copytree(small_store, before)
+    stop_at_first_step(runner.start(resolve(small_content(before, budget={"samples": 128}))), "interrupted")
+    before.rename(after)
+    execution = runner.start(resolve(small_content(after, budget={"samples": 128})))
+    assert list(execution.events())[-1] == EndEvent(128, "finished")
+    assert execution.problems == []  # its examples were found where the set lies now
+    assert [file.path for file in client().list_artifacts(execution.run_id, "examples")]
 
 
 def test_a_time_budget_stops_a_run_with_a_checkpoint(fresh: Path, small_run: ResolvedRun) -> None:
