@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from clipexp.errors import RunError, TrackingError
 from clipexp.space import mb
 from clipexp.track import lease
-from clipexp.track.checkpoint_names import ASIDE, DAMAGED, NUMBERED, OLD, TMP
+from clipexp.track.checkpoint_names import DAMAGED, NUMBERED, OLD, TMP
 from clipexp.track.header import RunHeader, headers, uri_of
 from clipexp.track.home import EXPERIMENT, home
 from clipexp.track.journal import end_reason, records
@@ -36,12 +36,11 @@ from clipexp.track.mlflow_store import first_line, open_store, tracking_uri
 if TYPE_CHECKING:
     pass
 
-LEFTOVER = re.compile(r"(?:best|samples-\d{12,})(\.tmp|\.old|(?:\.damaged|\.aside)(?:-\d+)?)")
+LEFTOVER = re.compile(r"(?:best|samples-\d{12,})(\.tmp|\.old|\.damaged(?:-\d+)?)")
 WHY_LEFT = {
     TMP: "half written or half removed",
     OLD: "another took its place",
     DAMAGED: "damaged; the run went on from another",
-    ASIDE: "left out by --from-start",
 }
 TRASH, STAGING = ".trash", "importing"
 IMPORTING = "importing"  # held like a spec while runs are imported through the folder STAGING

@@ -122,7 +122,7 @@ class _Duration(click.ParamType[float]):
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="As --set train.device=...")
 @click.option("--replicate", "num_replicates", type=click.IntRange(0), default=0, metavar="N", help="N further seeds.")
 @click.option("--again", is_flag=True, help="Repeat a finished run with the same seed, and compare the bits.")
-@click.option("--from-start", is_flag=True, help="Leave an unfinished run's checkpoints aside and begin it anew.")
+@click.option("--from-start", is_flag=True, help="Leave an unfinished run as it is, and begin another.")
 @click.option(
     "--stop-after",
     "budget_s",

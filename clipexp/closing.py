@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from clipexp.data.store import Store
-from clipexp.errors import ClipexpError
+from clipexp.errors import StoreError
 from clipexp.plots.artifacts import EXAMPLES, PLOTS, write_plots, write_run_examples
 from clipexp.spec.run import RunSpec
 from clipexp.track.checkpoint_names import newest
@@ -21,6 +21,7 @@ from clipexp.track.header import RunHeader
 from clipexp.track.home import home
 from clipexp.track.journal import CONSOLE_FILE, end_reason, last_examples, pack, points
 from clipexp.track.mlflow_store import first_line
+from clipexp.track.records import STORE_CHECKSUM_TAG
 from clipexp.track.summary import RunSummary, read_summary
 
 
@@ -38,7 +39,7 @@ def close_out(header: RunHeader) -> list[str]:
             step(header)
         except OSError as error:
             unwritten = error
-        except (ValueError, ClipexpError) as error:
+        except Exception as error:  # noqa: BLE001 (a figure that can't be drawn must not keep a run from its end)
             problems.append(f"{step.__name__.strip('_').replace('_', ' ')} of run {header.run_id}: {first_line(error)}")
     if unwritten is not None:
         raise unwritten
@@ -75,6 +76,8 @@ def _examples(header: RunHeader) -> None:
         return
     spec = RunSpec.model_validate(dict(header.spec))
     store = Store(home().root.parent / spec.data.store)
+    if store.manifest.checksum != header.tags[STORE_CHECKSUM_TAG]:
+        raise StoreError(f"{spec.data.store} is another set by now")
     table = store.table("val", spec.data.tokenizer, spec.model.context_length)
     pictures = dict(zip(rows, table.pixels(np.array(rows)), strict=True))
     credit = f"{store.manifest.attribution} Licence: {store.manifest.licence}."

@@ -44,8 +44,10 @@ class RunConsole:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        self._log = os.open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            self._log = os.open(self._log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError:
+            self._log, self._num_dropped = os.open(os.devnull, os.O_WRONLY), 1
         if self._console.is_terminal:
             self._progress = _training_progress(self._console)
             self._task = self._progress.add_task("training", total=self._total, completed=self._resumed_at, numbers="")

@@ -35,7 +35,7 @@ from clipexp.track.journal import damage, end_reason, last_number
 from clipexp.track.lease import Lease, take
 from clipexp.track.mlflow_store import connect, is_deleted, tracking_uri
 from clipexp.track.provenance import git_state, versions
-from clipexp.track.records import REPEAT_TAG, RESUMED_ON_TAG
+from clipexp.track.records import IMPORTED_FROM_TAG, REPEAT_TAG, RESUMED_ON_TAG
 from clipexp.track.summary import cost_key
 from clipexp.train import checkpoint
 from clipexp.train.checkpoint import TrainState
@@ -63,12 +63,12 @@ class Launch:
     """
 
     spec: RunSpec
-    header: RunHeader
     uri: str
     inputs: Inputs
     device: torch.device
     total_samples: int
     ran_on: str
+    header: RunHeader
     lease: Lease | None
     state: TrainState | None
     notes: tuple[str, ...]
@@ -107,15 +107,20 @@ def prepare_launch(
         resolved: a validated spec.
         tracking: MLflow's URI; see `tracking_uri`.
         again: run a finished spec once more, to compare the bits.
-        from_start: leave the run's checkpoints aside and begin it anew.
+        from_start: leave an unfinished run as it is and begin another.
         report: called with the bytes of the prepared set that are checked and those to be, where any have to be.
 
     Raises:
         HeldError: another process carries out this spec.
         ClipexpError: data, device, tracking or an earlier checkpoint is not as it must be; no run was made.
     """
-    spec = resolved.spec
-    uri = tracking_uri(tracking)
+    try:
+        return _prepare(resolved.spec, tracking_uri(tracking), again, from_start, report)
+    except OSError as error:  # a disk that is full or read-only, wherever it is met
+        raise RunError(f"the run can't start ({error}); make room or make it writable, then run it again") from error
+
+
+def _prepare(spec: RunSpec, uri: str, again: bool, from_start: bool, report: Report) -> Launch:
     device = choose_device(spec.train.device)
     require_precision(spec.train.precision, device)
     if spec.train.deterministic:
@@ -124,33 +129,34 @@ def prepare_launch(
     identity = _identity(spec, inputs, device)
     home().make()
     notes = settle(about_to_run=identity.spec_hash)
-    store = store_name(uri)
-    lease = take(identity.spec_hash, spec.name, store)
-    about = (identity.total_samples, identity.ran_on)
-    is_making = False
+    lease = take(identity.spec_hash, spec.name, store_name(uri))
+    about = (spec, uri, inputs, device, identity.total_samples, identity.ran_on)
+    is_new = False
     try:
         # MLflow is asked no more than must be: a run that is here goes on while its server is away, and at once.
         header = _take_up(uri, identity.spec_hash, again)
         if header is not None and end_reason(header.folder) == "finished":
             lease.release()
-            return Launch(spec, header, uri, inputs, device, *about, None, None, tuple(notes))
+            return Launch(*about, header, None, None, tuple(notes))
+        if from_start:
+            header = None  # its points are in MLflow already, under its id: what begins anew is another run
+        if header is not None:
+            lease.name_run(header.run_id)
         require_room(spec, home().checkpoints / header.run_id if header else None)
         if header is None:
             client = connect(uri)
-            is_making = True  # where we die now, MLflow may have a run that we don't know: the next command looks
+            is_new = True
             header = _make(client, uri, identity, lease, again)
-            is_making = False
         else:
             header = _go_on(header, identity)
-        lease.name_run(header.run_id)
-        state = _recover(header, identity.ran_on, from_start, notes)
+        state = _recover(header, identity.ran_on, notes)
     except BaseException:
-        if is_making:
-            lease.leave_behind()
+        if is_new:
+            lease.leave_behind()  # the next command says of the run, known here or not, that it was lost
         else:
             lease.release()
         raise
-    return Launch(spec, header, uri, inputs, device, *about, lease, state, tuple(notes))
+    return Launch(*about, header, lease, state, tuple(notes))
 
 
 def _inputs(spec: RunSpec, device: torch.device, report: Report) -> Inputs:
@@ -181,9 +187,15 @@ def _identity(spec: RunSpec, inputs: Inputs, device: torch.device) -> mlflow_run
 
 
 def _take_up(uri: str, spec_hash: str, again: bool) -> RunHeader | None:
-    """The newest run of the spec that MLflow has not deleted; of those that repeat it, one that is not finished."""
-    for header in headers_of_spec(spec_hash, store_name(uri), repeats=again):
-        if again and end_reason(header.folder) == "finished":
+    """The newest run of the spec that MLflow has not deleted; of those that repeat it, one that is not finished.
+
+    Raises:
+        TrackingError: MLflow's database does not know the run.
+    """
+    here = list(headers_of_spec(spec_hash, store_name(uri), repeats=again))
+    taken_in = {header.tags.get(IMPORTED_FROM_TAG) for header in here}
+    for header in here:
+        if header.run_id in taken_in or (again and end_reason(header.folder) == "finished"):
             continue
         if not is_deleted(uri, header.run_id):
             return header
@@ -194,6 +206,7 @@ def _make(client: "MlflowClient", uri: str, identity: mlflow_run.Identity, lease
     spec = identity.spec
     repeated = first_finished(identity.spec_hash, lease.holder.store) if again else None
     name = f"{spec.name}-again" if again else spec.name
+    lease.say_making()
     tags = identity.tags() | ({REPEAT_TAG: repeated.run_id} if repeated else {})
     header = RunHeader(
         run_id=mlflow_run.create(client, uri, name, lease.holder.launch),
@@ -214,6 +227,7 @@ def _make(client: "MlflowClient", uri: str, identity: mlflow_run.Identity, lease
         (folder / "resolved.yaml").write_text(dump(header.spec))
     _publish_code(header, identity.git.diff)
     write_header(header)  # last: with it, the run is here with all that it has
+    lease.name_run(header.run_id)
     return header
 
 
@@ -241,13 +255,9 @@ def first_finished(spec_hash: str, store: str) -> RunHeader:
     raise RunError(f"--again repeats a finished run, and spec {spec_hash} has none here; run it once without --again")
 
 
-def _recover(header: RunHeader, ran_on: str, from_start: bool, notes: list[str]) -> TrainState | None:
+def _recover(header: RunHeader, ran_on: str, notes: list[str]) -> TrainState | None:
     """The checkpoint to go on from; what the person should know is added to `notes`."""
-    folder = home().checkpoints / header.run_id
-    if from_start:
-        notes += checkpoint.set_all_aside(folder)
-        return None
-    found = checkpoint.recover(folder, header.spec_hash)
+    found = checkpoint.recover(home().checkpoints / header.run_id, header.spec_hash)
     notes += found.set_aside
     state = found.state
     if state is not None and state.progress["ran_on"] != ran_on:

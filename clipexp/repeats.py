@@ -34,7 +34,8 @@ def group_of(header: RunHeader) -> list[RunHeader]:
         if other.tags.get(GROUP_TAG) == header.tags[GROUP_TAG] and other.store == header.store and not other.repeat_of
     ]
     done = [h for h in alike if (summary := read_summary(h.folder)) is not None and summary.reason == "finished"]
-    return sorted(done, key=lambda h: int(h.params["seed"]))
+    newest_by_seed = {int(h.params["seed"]): h for h in reversed(done)}  # one that was imported again counts once
+    return [newest_by_seed[seed] for seed in sorted(newest_by_seed)]
 
 
 def spread(finals: Sequence[Mapping[str, float]], metric: str) -> tuple[float, float | None]:

@@ -208,6 +208,8 @@ def _last_lines_from(log: Path) -> int:
 def _show_group(console: "Console", execution: Execution) -> None:
     """The runs that differ in their seed alone: each one's result, then mean and standard deviation."""
     group = group_of(execution.header)
+    if not group:
+        return  # no summary could be written; what is wrong was told
     finals = [{name: series[-1].value for name, series in points(h.folder).items()} for h in group]
     shown = [name for name in sorted(finals[0]) if name.startswith("val/loss") or name.endswith("recall_at_1")]
     shown = [name for name in shown if "chance" not in name and all(name in final for final in finals)]

@@ -32,6 +32,8 @@ from clipexp.track.records import RunRecord, read_run
 from clipexp.track.system import system_metrics
 from clipexp.train.loop import Evaluation, Hooks, train
 
+STOPPED_TRIES_S = 5.0  # for the last delivery of a run that was stopped: whoever stopped it waits
+
 
 class Execution:
     """A run that is ready to train, or was finished before (`is_finished`).
@@ -163,10 +165,13 @@ class Execution:
             return
 
         def attempt() -> OSError | None:
+            self.stops.may_raise = False  # a second Ctrl-C must not come between the journal's two copies
             try:
                 recorder.record(event)
             except OSError as error:
                 return error
+            finally:
+                self.stops.may_raise = True
             return None
 
         def tell(error: OSError) -> PauseEvent:
@@ -206,7 +211,8 @@ class Execution:
             self.problems += close_out(self.header)
         except OSError as error:
             unwritten = error
-        recorder.finish(1.0 if self.stops.is_hurried else FINAL_TRIES_S, lambda: self.stops.is_hurried)
+        patience_s = FINAL_TRIES_S if self.stops.reason() is None else STOPPED_TRIES_S
+        recorder.finish(1.0 if self.stops.is_hurried else patience_s, lambda: self.stops.is_hurried)
         try:
             pack_if_finished(self.header)
         except OSError as error:

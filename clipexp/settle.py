@@ -12,15 +12,15 @@ from clipexp.track.checkpoint_names import newest
 from clipexp.track.header import RunHeader, headers, uri_of
 from clipexp.track.home import home
 from clipexp.track.journal import Journal, end_reason, last_samples_seen
-from clipexp.track.lease import Holder, stale
+from clipexp.track.lease import Holder, forget, stale
 from clipexp.track.mlflow_store import first_line
 
 
 def settle(about_to_run: str = "") -> list[str]:
     """Mark lost runs, finish the closing of ended ones; returns a line a run for the person.
 
-    `about_to_run`: the hash of a spec that goes on now. What is lost of it is only marked: its figures and MLflow can
-    wait, and training need not.
+    `about_to_run`: the hash of a spec that goes on now. Lost runs are only marked then: their figures and MLflow can
+    wait, which the run's own delivery brings up to date, and training need not.
     """
     if not any(home().leases.glob("*.json")):
         return []
@@ -32,28 +32,28 @@ def settle(about_to_run: str = "") -> list[str]:
     return lines
 
 
-def _settle_stale(about_to_run: str) -> list[str]:
-    lines: list[str] = []
-    with stale() as left:
-        for holder in list(left):
-            try:
-                lines += _settle_one(holder, goes_on=holder.spec_hash == about_to_run)
-            except Exception as error:  # noqa: BLE001 (MLflow raises many kinds, and any command must go on)
-                left.remove(holder)  # the next command tries again
-                lines.append(f"{holder} ended without a word, and can't be settled yet: {first_line(error)}")
-    return lines
+def _settle_stale(about_to_run: str) -> Iterator[str]:
+    for holder in stale():
+        try:
+            yield from _settle_one(holder, about_to_run)
+        except Exception as error:  # noqa: BLE001 (MLflow raises many kinds, and any command must go on)
+            yield f"{holder} ended without a word, and can't be settled yet: {first_line(error)}"
+        else:
+            forget(holder)
 
 
-def _settle_one(holder: Holder, *, goes_on: bool) -> Iterator[str]:
+def _settle_one(holder: Holder, about_to_run: str) -> Iterator[str]:
     header = next((h for h in headers() if h.launch == holder.launch or h.run_id == holder.run_id), None)
     if header is None:
-        _end_nameless(holder)
+        _end_unknown(holder)
         return
     was_lost = end_reason(header.folder) is None
     if was_lost:
         yield _tell(header, holder)
-    if not (was_lost and goes_on):
+    if not about_to_run:
         yield from _close(header)
+    elif not was_lost:
+        yield from _close_here(header)
 
 
 def _tell(header: RunHeader, holder: Holder) -> str:
@@ -70,13 +70,12 @@ def _tell(header: RunHeader, holder: Holder) -> str:
 
 
 def _close(header: RunHeader) -> Iterator[str]:
-    from clipexp.closing import close_out, pack_if_finished
     from clipexp.track.delivery import Delivery, owed
     from clipexp.track.mlflow_store import connect
 
     unwritten: OSError | None = None
     try:
-        yield from close_out(header)
+        yield from _close_here(header)
     except OSError as error:
         unwritten = error
     try:
@@ -85,11 +84,20 @@ def _close(header: RunHeader) -> Iterator[str]:
         yield f"OWED to MLflow: {owed(header)} of run {header.run_id} ({first_line(error)}); `clipexp sync` delivers it"
     if unwritten is not None:
         raise unwritten
+
+
+def _close_here(header: RunHeader) -> Iterator[str]:
+    """What can be done without MLflow, which the next delivery brings up to it."""
+    from clipexp.closing import close_out, pack_if_finished
+
+    yield from close_out(header)
     pack_if_finished(header)
 
 
-def _end_nameless(holder: Holder) -> None:
-    """A run that MLflow made and whose maker died before it could note the id: nothing was trained."""
+def _end_unknown(holder: Holder) -> None:
+    """A run that MLflow made and whose maker died before it could note the id, or whose header is damaged."""
+    if not holder.is_making and not holder.run_id:
+        return
     import time
 
     from clipexp.track import mlflow_run
@@ -97,5 +105,5 @@ def _end_nameless(holder: Holder) -> None:
 
     uri = uri_of(holder.store)
     client = connect(uri)
-    for run_id in mlflow_run.find_launched(client, uri, holder.launch):
+    for run_id in {*mlflow_run.find_launched(client, uri, holder.launch), holder.run_id} - {""}:
         mlflow_run.end(client, run_id, "lost", time.time_ns() // 1_000_000)

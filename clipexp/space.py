@@ -10,6 +10,7 @@ from pathlib import Path
 from clipexp.errors import RunError
 from clipexp.spec.cost import checkpoint_bytes
 from clipexp.spec.run import RunSpec
+from clipexp.track.checkpoint_names import BEST, numbered
 from clipexp.track.home import home
 
 JOURNAL_BYTES = 50 << 20  # journal, figures, examples and MLflow's rows: some MB, with room to spare
@@ -43,7 +44,8 @@ def require_room(spec: RunSpec, checkpoints: Path | None) -> None:
     Raises:
         RunError: they will not.
     """
-    there = folder_bytes(checkpoints) if checkpoints else 0
+    own = [*numbered(checkpoints), checkpoints / BEST] if checkpoints else []
+    there = sum(folder_bytes(folder) for folder in own)
     missing = room_bytes(spec) - there - free_bytes()
     if missing > 0:
         raise RunError(

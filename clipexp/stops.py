@@ -24,6 +24,7 @@ class Stops:
 
     def __init__(self, budget_s: float | None = None) -> None:
         self._asked: StopReason | None = None
+        self._num_signals = 0
         self._until_s = None if budget_s is None else time.monotonic() + budget_s
         self.is_hurried = False  # a second signal came: leave what can be left
         self.may_raise = False  # a second signal ends training where it stands
@@ -42,7 +43,9 @@ class Stops:
     def on_signals(self) -> Iterator[None]:
         """Have Ctrl-C, SIGTERM and SIGHUP ask to stop; a second one hurries, a third one kills."""
         try:
-            before = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
+            # one that is ignored stays so: nohup, and scripts that run commands in the background
+            heard = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            before = {number: signal.signal(number, self._on_signal) for number in heard}
         except ValueError:  # not the main thread: whoever runs us there has the signals
             before = {}
         try:
@@ -52,9 +55,9 @@ class Stops:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, _: object) -> None:
-        is_second = self._asked == "interrupted"
+        self._num_signals += 1
         self.ask("interrupted")
-        if is_second:
+        if self._num_signals > 1:
             self.is_hurried = True
             signal.signal(number, signal.SIG_DFL)
             if self.may_raise:

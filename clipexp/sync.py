@@ -51,7 +51,9 @@ def _client(header: RunHeader) -> "MlflowClient | TrackingError":
 def _deliver(client: "MlflowClient", header: RunHeader) -> str:
     """What went wrong, if anything."""
     try:
-        Delivery(client, header).send_all()
+        delivery = Delivery(client, header)
+        while delivery.send_some_alone():
+            pass
     except Exception as error:  # noqa: BLE001 (MLflow raises many kinds; each is told)
         return first_line(error)
     return ""

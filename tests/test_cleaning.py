@@ -78,7 +78,7 @@ def clean() -> tuple[str, ...]:
 
 
 def test_every_kind_of_leftover_checkpoint_has_a_reason() -> None:
-    suffixes = {checkpoint_names.TMP, checkpoint_names.OLD, checkpoint_names.DAMAGED, checkpoint_names.ASIDE}
+    suffixes = {checkpoint_names.TMP, checkpoint_names.OLD, checkpoint_names.DAMAGED}
     assert suffixes == set(WHY_LEFT)
     assert all(
         LEFTOVER.fullmatch(name + s) for name in (checkpoint_names.BEST, checkpoint_names.name_at(64)) for s in suffixes
@@ -127,7 +127,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 def test_leftovers_of_checkpoints_go(place: Path) -> None:
     root = checkpoints_of("stopped")
     before = names(root)
-    left = ["best.aside", "best.old", "samples-000000000064.damaged", "samples-000000000064.damaged-2"]
+    left = ["best.damaged-3", "best.old", "samples-000000000064.damaged", "samples-000000000064.damaged-2"]
     for name in (*left, "samples-000000000096.tmp"):
         leave(root / name)
     leave(root / "samples-000000000032.old")  # the only one of its name: a run goes on with it
@@ -233,12 +233,12 @@ def test_backups_of_the_database_are_only_told(place: Path) -> None:
 def test_a_file_under_two_names_counts_where_its_last_name_goes(place: Path) -> None:
     root = checkpoints_of("stopped")
     leave(root / "best.damaged")
-    (root / "best.aside").mkdir()
-    os.link(root / "best.damaged" / "file", root / "best.aside" / "file")
+    (root / "best.damaged-3").mkdir()
+    os.link(root / "best.damaged" / "file", root / "best.damaged-3" / "file")
     leave(root / "samples-000000000032.tmp")
     os.link(root / "samples-000000000032.tmp" / "file", place / "kept")
     size_by_name = {item.path.name: item.num_bytes for item in find().items}
-    assert size_by_name["best.aside"] + size_by_name["best.damaged"] == 1000
+    assert size_by_name["best.damaged-3"] + size_by_name["best.damaged"] == 1000
     assert size_by_name["samples-000000000032.tmp"] == 0
 
 
@@ -267,10 +267,10 @@ def test_what_cannot_be_removed_is_told_and_the_rest_goes(place: Path, monkeypat
     original = Path.rename
     root = checkpoints_of("stopped")
     leave(root / "best.tmp")
-    leave(root / "best.aside")
+    leave(root / "best.damaged-3")
     monkeypatch.setattr(Path, "rename", rename)
     assert remove(find().items) == [f"{root / 'best.tmp'}: Operation not permitted"]
-    assert "best.aside" not in names(root)
+    assert "best.damaged-3" not in names(root)
 
 
 def test_two_do_not_clean_at_once(place: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 BEST = "best"
 NUMBERED = re.compile(r"samples-(\d{12,})")
-# Half written or half removed; another takes its place; found damaged; left out by --from-start.
-TMP, OLD, DAMAGED, ASIDE = ".tmp", ".old", ".damaged", ".aside"
+# Half written or half removed; another takes its place; found damaged.
+TMP, OLD, DAMAGED = ".tmp", ".old", ".damaged"
 
 
 def name_at(samples_seen: int) -> str:

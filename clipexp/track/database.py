@@ -95,19 +95,26 @@ def quiet_mlflow() -> Iterator[None]:
 
 
 def is_deleted(database: Path, run_id: str) -> bool:
-    """Whether a run is deleted, or unknown; asked without MLflow, which takes 2 s to import.
+    """Whether a run is deleted; asked without MLflow, which takes 2 s to import.
 
     Raises:
-        TrackingError: the database is gone or can't be read.
+        TrackingError: the database is gone, does not know the run, or can't be read.
     """
     if not database.exists():
-        raise TrackingError(
-            f"{database}, which knew run {run_id[:8]}, is gone; put it back, or take the run in again:"
-            f" clipexp runs import mlruns/journals/{run_id}"
-        )
+        raise unknown(run_id, f"{database} is gone")
     with _sqlite_errors(database), closing(_open(database)) as connection:
         row = connection.execute("select lifecycle_stage from runs where run_uuid = ?", (run_id,)).fetchone()
-    return row is None or row[0] == "deleted"
+    if row is None:
+        raise unknown(run_id, f"{database} does not know it")
+    return bool(row[0] == "deleted")
+
+
+def unknown(run_id: str, why: str) -> TrackingError:
+    """A run that is here, but not in MLflow: was the database lost, or the run deleted for good?"""
+    return TrackingError(
+        f"run {run_id[:8]} is here, but {why}: put the database back, or take the run in again with"
+        f" `clipexp runs import mlruns/journals/{run_id}`; to be rid of it, remove that folder"
+    )
 
 
 @functools.cache  # reading MLflow's migrations takes 15 ms, and they stay the same while a process lives

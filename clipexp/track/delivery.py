@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 from clipexp.events import EndEvent, StopReason
 from clipexp.track import mlflow_run
 from clipexp.track.header import RunHeader, headers
-from clipexp.track.journal import Tail, records
+from clipexp.track.journal import EVENTS_FILE, Tail, records
 from clipexp.track.kept import read_kept, write_kept
-from clipexp.track.lease import held_runs
+from clipexp.track.lease import held_runs, try_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,6 +76,16 @@ class Delivery:
         while self.send_some():
             time.sleep(pause_s)
 
+    def send_some_alone(self) -> bool:
+        """As `send_some`, if nobody carries the run out or starts to; else nothing, and False."""
+        lock = try_lock(self.header.spec_hash)
+        if lock is None:
+            return False
+        try:
+            return self.send_some()
+        finally:
+            lock.release()
+
     def send_some(self) -> bool:
         """Send the next part; whether there may be more.
 
@@ -92,8 +102,10 @@ class Delivery:
         elif self._waiting:
             self._send_values()
         elif folder := next(published(self.header.outbox), None):
+            sent = folder.stat().st_ino
             self._client.log_artifacts(run_id, str(folder), folder.name)
-            shutil.rmtree(folder)
+            if folder.stat().st_ino == sent:  # else a newer one took its place meanwhile
+                shutil.rmtree(folder)
         elif self._end is not None and self._done.get("reason") != self._end[0]:
             mlflow_run.end(self._client, run_id, *self._end)
             self._note(reason=self._end[0])
@@ -144,7 +156,7 @@ class Delivery:
     def _note(self, **changed: int | str) -> None:
         self._done |= changed
         with contextlib.suppress(OSError):  # a full disk: what is not noted is sent again, and is the same
-            write_kept(self.header.folder / DELIVERED_FILE, self._done)
+            write_kept(self.header.folder / DELIVERED_FILE, self._done, durable=False)
 
 
 def published(outbox: Path) -> Iterator[Path]:
@@ -177,6 +189,9 @@ def owing(client: "MlflowClient", store: str, without: str = "") -> Iterator[Del
 def owed(header: RunHeader) -> Owed:
     """What MLflow has not got of a run, by what is noted here."""
     done = read_kept(header.folder / DELIVERED_FILE)
+    num_folders = len(list(published(header.outbox)))
+    if done.get("reason") == "finished" and not num_folders and not (header.folder / EVENTS_FILE).exists():
+        return Owed(0, 0, False)  # it is packed, and will not change
     found = records(header.folder)
     steps_by_key: dict[str, set[int]] = {}
     num_points = 0
@@ -187,7 +202,7 @@ def owed(header: RunHeader) -> Owed:
             steps.add(record["samples_seen"])
     reason = found[-1].get("reason", "") if found else ""
     has_status = done.get("reason", "") == reason and (not found or done.get("attempt") == found[-1]["attempt"])
-    return Owed(num_points, len(list(published(header.outbox))), not has_status)
+    return Owed(num_points, num_folders, not has_status)
 
 
 def delivered_number(folder: Path) -> int:

@@ -67,21 +67,29 @@ class Journal:
         self.number = max((record["n"] for record in before), default=0)  # of the last record
         self.number = max(self.number, min_number)
         self._start_s = time.monotonic()
-        self._torn = b""
+        self._unwritten: Event | None = None
         self.has_ended = False  # whether this attempt's end is written
-        self._files = [_open_for_lines(folder / name) for name in (EVENTS_FILE, COPY_FILE)]
+        self._files = [_open_for_lines(folder / name) for name in (COPY_FILE, EVENTS_FILE)]
+        self._rests = [b""] * len(self._files)
 
     def begin(self, samples_seen: int) -> None:
         """Say where this attempt starts; FROM_START supersedes all that is there. Raises OSError, as `append`."""
-        self._write({"event": "Begin", "samples_seen": samples_seen})
+        self._take({"event": "Begin", "samples_seen": samples_seen})
+        self._write_rest()
 
     def append(self, event: Event, time_ms: int | None = None) -> None:
         """Write an event that happened now, or at a Unix time.
 
         Raises:
-            OSError: the disk is full or can't be written. The event may be appended again: its number tells the two.
+            OSError: the disk is full or can't be written. Appended again, the very same event is the same record, of
+                which the rest is written; any other waits until it is.
         """
-        self._write({"event": type(event).__name__, **dataclasses.asdict(event)}, time_ms)
+        if event is not self._unwritten:
+            self._write_rest()
+            self._take({"event": type(event).__name__, **dataclasses.asdict(event)}, time_ms)
+            self._unwritten = event
+        self._write_rest()
+        self._unwritten = None
         self.has_ended = isinstance(event, EndEvent)
 
     def sync(self) -> None:
@@ -89,20 +97,22 @@ class Journal:
         for file in self._files:
             os.fsync(file)
 
-    def _write(self, content: Record, time_ms: int | None = None) -> None:
+    def _take(self, content: Record, time_ms: int | None = None) -> None:
+        self.number += 1
         stamp = {
-            "n": self.number + 1,
+            "n": self.number,
             "attempt": self.attempt,
             "time_ms": _now_ms() if time_ms is None else time_ms,
             # by the monotonic clock, since the wall clock may be set while a run goes on
             "elapsed_s": round(time.monotonic() - self._start_s, 3),
         }
-        line = self._torn + _line({**stamp, **content})
-        self._torn = b"\n"  # a write that fails may leave a part of the line
-        for file in self._files:
-            _write_whole(file, line)
-        self._torn = b""
-        self.number += 1
+        self._rests = [_line({**stamp, **content})] * len(self._files)
+
+    def _write_rest(self) -> None:
+        """Write what is not written yet, the second copy first: who reads along reads what is certain."""
+        for idx, file in enumerate(self._files):
+            while self._rests[idx]:  # a disk that is nearly full takes a part, and tells what is wrong at the next
+                self._rests[idx] = self._rests[idx][os.write(file, self._rests[idx]) :]
 
     def close(self) -> None:
         """Close the files."""
@@ -125,11 +135,6 @@ def _open_for_lines(path: Path) -> int:
     if os.fstat(file).st_size:
         os.write(file, b"\n")  # ends a line that a kill cut short
     return file
-
-
-def _write_whole(file: int, line: bytes) -> None:
-    while line:  # a disk that is nearly full takes a part, and tells what is wrong at the next
-        line = line[os.write(file, line) :]
 
 
 def _line(record: Record) -> bytes:
@@ -172,12 +177,17 @@ def _read(folder: Path) -> tuple[list[dict[str, Any]], Damage]:
     lines, num_bad = _read_lines(folder / EVENTS_FILE)
     by_number = (packed.read(folder) or {}) | lines
     num_mended = 0
-    if num_bad or not by_number or len(by_number) < max(by_number):
+    is_shorter = not packed.is_there(folder) and _num_bytes(folder / EVENTS_FILE) < _num_bytes(folder / COPY_FILE)
+    if num_bad or is_shorter or not by_number or len(by_number) < max(by_number):
         copies, _ = _read_lines(folder / COPY_FILE)
         num_mended = len(copies.keys() - by_number.keys())
         by_number |= copies
     num_lost = max(by_number, default=0) - len(by_number)
     return [by_number[n] for n in sorted(by_number)], Damage(num_mended, num_lost)
+
+
+def _num_bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def pack(folder: Path) -> None:

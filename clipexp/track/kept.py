@@ -6,6 +6,7 @@ read_kept(folder / "run.json")  # {"run_id": "7a8a4205"}, from the copy where th
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,27 @@ from typing import Any
 CHECKSUM = "sha256"
 
 
-def write_kept(path: Path, content: Mapping[str, Any]) -> None:
-    """Write both copies, each beside its place and renamed. Raises OSError where they can't be written."""
+def write_kept(path: Path, content: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Write both copies, each beside its place and renamed; durable: so that a power cut leaves one whole.
+
+    Raises:
+        OSError: they can't be written.
+    """
     text = json.dumps({**content, CHECKSUM: _checksum(content)}, indent=1, ensure_ascii=False) + "\n"
     for target in (path, _copy(path)):
         tmp = target.with_name(f"{target.name}.tmp")
-        tmp.write_text(text)
+        with tmp.open("w") as file:
+            file.write(text)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
         tmp.replace(target)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def read_kept(path: Path) -> dict[str, Any]:
@@ -28,9 +43,9 @@ def read_kept(path: Path) -> dict[str, Any]:
 
 
 def remove_kept(path: Path) -> None:
-    """Remove both copies."""
-    path.unlink(missing_ok=True)
+    """Remove both copies; the first one last, since by it the file is found where a kill comes between."""
     _copy(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _copy(path: Path) -> Path:

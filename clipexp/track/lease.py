@@ -37,7 +37,7 @@ class Holder:
     """Who holds a lease.
 
     store: as a run's header names it. since: ISO 8601, UTC. launch: tells this process's runs in MLflow. run_id: ''
-    until it is known.
+    until it is known. is_making: MLflow may have made a run whose id is not known here.
     """
 
     spec_hash: str
@@ -48,6 +48,7 @@ class Holder:
     since: str
     launch: str
     run_id: str = ""
+    is_making: bool = False
 
     def __str__(self) -> str:
         run = f" (run {self.run_id[:8]})" if self.run_id else ""
@@ -69,7 +70,12 @@ class Lease:
 
     def name_run(self, run_id: str) -> None:
         """Say which run it is."""
-        self.holder = dataclasses.replace(self.holder, run_id=run_id)
+        self.holder = dataclasses.replace(self.holder, run_id=run_id, is_making=False)
+        _write(self.holder)
+
+    def say_making(self) -> None:
+        """Say that MLflow is asked for a run now, so that it is looked for where we die before we know its id."""
+        self.holder = dataclasses.replace(self.holder, is_making=True)
         _write(self.holder)
 
     def _renew(self) -> None:
@@ -102,10 +108,9 @@ class HeldError(RunError):
     def __init__(self, holder: Holder | None, spec_hash: str) -> None:
         self.holder = holder
         self.spec_hash = spec_hash
-        who = str(holder) if holder else "by another process here"
+        who = f"being run as {holder}" if holder else "held by another process here"
         super().__init__(
-            f"spec {spec_hash} is being run as {who}; --wait waits for it, --attach shows its output,"
-            " --set seed=N runs another"
+            f"spec {spec_hash} is {who}; --wait waits for it, --attach shows its output, --set seed=N runs another"
         )
 
 
@@ -152,29 +157,24 @@ def held_runs() -> set[str]:
     return {h.run_id for h in held if h.run_id}
 
 
-@contextlib.contextmanager
-def stale() -> Iterator[list[Holder]]:
-    """The holders that died without a word. Their specs are held while this lasts; then their leases are removed.
-
-    Keep one for the next command by taking it out of the list.
-    """
-    locks: list[FileLock] = []
-    found: list[Holder] = []
+def stale() -> Iterator[Holder]:
+    """The holders that died without a word, each held while it is looked at; `forget` it once its end is told."""
     for path in sorted(_folder().glob("*.json")):
-        lock = try_lock(path.stem)
+        left = _read(path)
+        lock = try_lock(path.stem, GLANCE_S if left is not None and _is_dead(left) else 0)
         if lock is None:
             continue
-        locks.append(lock)
-        left = _read(path)
-        if left is not None and not _lives_elsewhere(left):
-            found.append(left)
-    try:
-        yield found
-        for done in found:
-            remove_kept(_path(done.spec_hash))
-    finally:
-        for lock in locks:
+        try:
+            left = _read(path)
+            if left is not None and not _lives_elsewhere(left):
+                yield left
+        finally:
             lock.release()
+
+
+def forget(left: Holder) -> None:
+    """Remove the lease of a holder that died."""
+    remove_kept(_path(left.spec_hash))
 
 
 def machine() -> str:

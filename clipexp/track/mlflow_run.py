@@ -16,7 +16,15 @@ from clipexp.spec.run import RunSpec, flatten, group_hash
 from clipexp.track.header import RunHeader
 from clipexp.track.mlflow_store import experiment_id, first_line
 from clipexp.track.provenance import Git
-from clipexp.track.records import GROUP_TAG, REASON_TAG, RESUMED_ON_TAG, SPEC_HASH_TAG, TAG, TOTAL_SAMPLES_TAG
+from clipexp.track.records import (
+    GROUP_TAG,
+    REASON_TAG,
+    RESUMED_ON_TAG,
+    SPEC_HASH_TAG,
+    STORE_CHECKSUM_TAG,
+    TAG,
+    TOTAL_SAMPLES_TAG,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,7 +70,7 @@ class Identity:
         tags = {
             SPEC_HASH_TAG: self.spec_hash,
             GROUP_TAG: group_hash(self.spec, self.data_checksum),
-            f"{TAG}store_checksum": self.store_checksum,
+            STORE_CHECKSUM_TAG: self.store_checksum,
             f"{TAG}num_train_pairs": str(self.num_train_pairs),
             TOTAL_SAMPLES_TAG: str(self.total_samples),
             f"{TAG}device": self.device,

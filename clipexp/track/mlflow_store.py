@@ -5,12 +5,14 @@ client = connect(tracking_uri())
 
 import os
 import socket
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from clipexp.errors import TrackingError
-from clipexp.track.database import EXPERIMENT_TAGS, artifacts_location, prepare_database, quiet_mlflow
+from clipexp.track.database import EXPERIMENT_TAGS, artifacts_location, prepare_database, quiet_mlflow, unknown
 from clipexp.track.database import is_deleted as database_says_deleted
 from clipexp.track.home import EXPERIMENT, home
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CONNECT_TIMEOUT_S = 3
+GLANCE_TIMEOUT_S = 2
 SQLITE = "sqlite:///"
 HTTP = ("http://", "https://")
 # Read by MLflow: no telemetry, no progress bars or links in the console, and no call that waits longer than 10 s for a
@@ -68,10 +71,12 @@ def is_deleted(uri: str, run_id: str) -> bool:
     """Whether a person deleted a run in MLflow; a server that is away can't tell, and then it counts as there.
 
     Raises:
-        TrackingError: a local database can't be read.
+        TrackingError: MLflow does not know the run, or a local database can't be read.
     """
     if uri.startswith(SQLITE):
         return database_says_deleted(_database(uri), run_id)
+    if not _answers_at_once(uri):
+        return False
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
@@ -80,7 +85,22 @@ def is_deleted(uri: str, run_id: str) -> bool:
     except TrackingError:
         return False
     except MlflowException as error:
-        return bool(error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST))
+        if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise unknown(run_id, f"{uri} does not know it") from error
+        return False
+
+
+def _answers_at_once(uri: str) -> bool:
+    """Whether a server is there and well, by its own word for that; other stores say nothing, and count as there."""
+    if not uri.startswith(("http://", "https://")):
+        return True
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=GLANCE_TIMEOUT_S).close()  # noqa: S310 (http alone)
+    except urllib.error.HTTPError:
+        return True  # it answers, if with a refusal
+    except OSError:
+        return False
+    return True
 
 
 def experiment_id(client: "MlflowClient", uri: str) -> str:

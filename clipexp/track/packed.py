@@ -20,6 +20,11 @@ STAMP = ("n", "attempt", "time_ms", "elapsed_s", "event", "samples_seen")
 COLUMNS = (*STAMP, "epoch", "metric", "value", "rest")
 
 
+def is_there(folder: Path) -> bool:
+    """Whether a journal was packed, whole or not."""
+    return (folder / PARQUET_FILE).exists()
+
+
 def write(folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Pack records; the checksum comes last. Raises OSError where there is no room."""
     import pyarrow as pa

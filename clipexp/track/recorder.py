@@ -99,7 +99,7 @@ class Recorder:
             if self._other is None:
                 return
             try:
-                if not self._other.send_some():
+                if not self._other.send_some_alone():
                     self._other = None
             except Exception:  # noqa: BLE001 (that run stays owed: `clipexp sync` says why)
                 self._other = None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TAG = "clipexp."
 NOTES_TAG = f"{TAG}notes"
 SPEC_HASH_TAG = f"{TAG}spec_hash"
+STORE_CHECKSUM_TAG = f"{TAG}store_checksum"
 TOTAL_SAMPLES_TAG = f"{TAG}total_samples"
 REASON_TAG = f"{TAG}stop_reason"
 IMPORTED_FROM_TAG = f"{TAG}imported_from"

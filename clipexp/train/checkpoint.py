@@ -24,10 +24,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from clipexp.errors import CheckpointError
-from clipexp.track.checkpoint_names import ASIDE, BEST, DAMAGED, OLD, TMP, numbered, samples_seen_at
+from clipexp.track.checkpoint_names import BEST, DAMAGED, OLD, TMP, numbered, samples_seen_at
 from clipexp.train import tensor_file
 
-VERSION = 1  # a later version keeps meta's own checksum, so that it is told from damage
+VERSION = 2  # a later version keeps meta's own checksum, so that it is told from damage
 META_FILE, MODEL_FILE, OPTIMIZER_FILE = "meta.json", "model.safetensors", "optimizer.safetensors"
 
 
@@ -263,7 +263,7 @@ def recover(root: Path, spec_hash: str) -> Recovered:
             except _DamagedError as error:
                 damage_by_folder[folder] = error
                 continue
-            told = tuple(f"{why}; kept as {_set_aside(bad, DAMAGED)}" for bad, why in damage_by_folder.items())
+            told = tuple(f"{why}; kept as {_set_aside(bad)}" for bad, why in damage_by_folder.items())
             if state.progress.get("is_best") and folder.name != BEST:
                 _mend_best(folder)
             return Recovered(state, folder, told)
@@ -273,20 +273,10 @@ def recover(root: Path, spec_hash: str) -> Recovered:
         ) from error
     if damage_by_folder:
         raise CheckpointError(
-            f"no checkpoint in {root} is whole; `clipexp run SPEC --from-start` begins anew and leaves them:\n"
+            f"no checkpoint in {root} is whole; `clipexp run SPEC --from-start` begins another run and leaves them:\n"
             + "\n".join(str(error) for error in damage_by_folder.values())
         )
     return Recovered(None, None, ())
-
-
-def set_all_aside(root: Path) -> tuple[str, ...]:
-    """Rename all checkpoints to `NAME.aside`, so that a run begins anew; one message each. Raises OSError."""
-    _end_what_was_begun(root)
-    return tuple(
-        f"the checkpoint {folder} is left out; kept as {_set_aside(folder, ASIDE)}"
-        for folder in [*sorted(numbered(root), key=samples_seen_at), root / BEST]
-        if folder.exists()
-    )
 
 
 def _end_what_was_begun(root: Path) -> None:
@@ -301,12 +291,12 @@ def _end_what_was_begun(root: Path) -> None:
             old.rename(name)
 
 
-def _set_aside(folder: Path, suffix: str) -> str:
-    """Rename a checkpoint to its name with the suffix, and a number where that is taken; the new name."""
-    target, number = folder.with_name(folder.name + suffix), 1
+def _set_aside(folder: Path) -> str:
+    """Rename a damaged checkpoint, with a number where that name is taken; the new name."""
+    target, number = folder.with_name(folder.name + DAMAGED), 1
     while target.exists():
         number += 1
-        target = folder.with_name(f"{folder.name}{suffix}-{number}")
+        target = folder.with_name(f"{folder.name}{DAMAGED}-{number}")
     folder.rename(target)
     return target.name
 

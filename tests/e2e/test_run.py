@@ -266,7 +266,7 @@ def test_bad_input_gives_one_clear_error_and_leaves_no_run(workplace: Path, smal
     assert list(workplace.glob("mlruns/journals/*")) == []
 
 
-def test_with_no_checkpoint_whole_the_run_stays_as_it_was_until_it_is_begun_anew(
+def test_with_no_checkpoint_whole_the_run_stays_as_it_was_until_another_is_begun(
     fresh: Path, small_run: ResolvedRun, finished_weights: bytes
 ) -> None:
     execution = runner.start(small_run)
@@ -280,7 +280,9 @@ def test_with_no_checkpoint_whole_the_run_stays_as_it_was_until_it_is_begun_anew
     assert execution.record().status == "KILLED"
     anew = runner.start(small_run, from_start=True)
     assert list(anew.events())[-1] == EndEvent(640, "finished")
-    assert (anew.run_id, weights(anew.run_id)) == (execution.run_id, finished_weights)
+    assert anew.run_id != execution.run_id
+    assert weights(anew.run_id) == finished_weights
+    assert runner.start(small_run).run_id == anew.run_id  # the newer one is meant from now on
 
 
 def test_a_working_directory_that_nobody_can_write_to_is_refused(

@@ -18,7 +18,7 @@ import clipexp
 from clipexp import run_command, runner
 from clipexp.cli import main
 from clipexp.data.manifest import data_checksum
-from clipexp.errors import RunError
+from clipexp.errors import RunError, TrackingError
 from clipexp.events import EndEvent, PauseEvent, StepEvent, StopReason
 from clipexp.launch import first_finished
 from clipexp.repeats import compare_bits, group_of, with_seed
@@ -93,9 +93,7 @@ def test_a_run_that_was_stopped_says_why_and_goes_on(
     assert json.loads(record.tags["clipexp.resumed_on"])["device"] == record.tags["clipexp.device"]
 
 
-def test_a_run_goes_on_over_a_set_that_was_moved(
-    fresh: Path, small_store: Path
-) -> None:
+def test_a_run_goes_on_over_a_set_that_was_moved(fresh: Path, small_store: Path) -> None:
     before, after = fresh / "before", fresh / "after"
     shutil.copytree(small_store, before)
     stop_at_first_step(runner.start(resolve(small_content(before, budget={"samples": 128}))), "interrupted")
@@ -425,6 +423,46 @@ def test_a_second_signal_hurries_and_a_first_one_asks(fresh: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         assert stops.is_hurried
+
+
+def test_a_second_signal_hurries_a_run_that_stops_for_another_reason_too() -> None:
+    stops = Stops()
+    stops.ask("budget")
+    with stops.on_signals():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert (stops.reason(), stops.is_hurried) == ("budget", True)
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        stops = Stops()
+        with stops.on_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stops.reason() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_that_the_database_lost_is_not_begun_anew_in_silence(fresh: Path, short: ResolvedRun) -> None:
+    execution = runner.start(short)
+    stop_at_first_step(execution, "interrupted")
+    home().database.unlink()
+    subprocess.run([sys.executable, "-c", "from clipexp.cli import entry; entry()", "runs"], check=True)  # makes one
+    with pytest.raises(TrackingError, match=f"clipexp runs import mlruns/journals/{execution.run_id}"):
+        runner.start(short)
+
+
+def test_a_full_disk_at_a_start_is_an_error_that_says_so(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("clipexp.track.lease.write_kept", full)
+    with pytest.raises(RunError, match=r"can't start .*No space left on device.*make room"):
+        runner.start(short)
 
 
 def test_a_reason_once_given_stays() -> None:

@@ -84,6 +84,7 @@ import itertools
 import sys
 from pathlib import Path
 import torch
+from clipexp.track import checkpoint_names
 from clipexp.train import checkpoint
 from clipexp.train.device import make_deterministic
 from tests.train.conftest import Runs

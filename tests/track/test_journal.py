@@ -1,5 +1,6 @@
 """The journal: append-only, each point once, and every damage found or mended."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from clipexp.track.journal import (
     Damage,
     Journal,
     Tail,
+    _read_lines,
     active_seconds,
     damage,
     end_reason,
@@ -114,26 +116,47 @@ def test_a_record_that_both_copies_lost_is_told_and_never_made_up(tmp_path: Path
     assert damage(tmp_path) == Damage(num_mended=0, num_lost=1)
 
 
+@pytest.mark.parametrize("failing_write", [1, 2])  # the second copy's, the first one's
 @pytest.mark.parametrize("taken", [0, 1, 30])
-def test_a_write_that_a_full_disk_cut_off_is_made_again_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
+def test_a_write_that_a_full_disk_cut_off_is_made_once_with_the_time_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int, failing_write: int
 ) -> None:
     real_write = os.write
+    calls = itertools.count(1)
 
     def full(file: int, content: bytes) -> int:
-        real_write(file, content[:taken])
+        if next(calls) < failing_write:
+            return real_write(file, content)
+        if taken and len(content) > 40:
+            return real_write(file, content[:taken])
         raise OSError(28, "No space left on device")
 
+    event, other = step(10, 3.0), EndEvent(10, "interrupted")
     with Journal(tmp_path) as journal:
         journal.begin(0)
         with monkeypatch.context() as patch:
             patch.setattr(journal_module.os, "write", full)
-            with pytest.raises(OSError, match="No space"):
-                journal.append(step(10, 3.0))
-        journal.append(step(10, 3.0))
-        journal.append(step(20, 2.0))
-    assert values(tmp_path) == [(10, 3.0), (20, 2.0)]
+            for refused in (event, event, other):
+                with pytest.raises(OSError, match="No space"):
+                    journal.append(refused)
+        journal.append(event)
+        journal.append(other)
+    first, second = (_read_lines(tmp_path / name)[0] for name in (EVENTS_FILE, COPY_FILE))
+    assert first == second
+    assert [(record["n"], record["event"]) for record in first.values()] == [
+        (1, "Begin"),
+        (2, "StepEvent"),
+        (3, "EndEvent"),
+    ]
     assert damage(tmp_path) == Damage(0, 0)
+
+
+def test_a_journal_cut_at_a_lines_end_is_read_from_its_longer_copy(tmp_path: Path) -> None:
+    write(tmp_path, 0, {10: 3.0, 20: 2.0})
+    lines = (tmp_path / EVENTS_FILE).read_bytes().splitlines(keepends=True)
+    (tmp_path / EVENTS_FILE).write_bytes(b"".join(lines[:-1]))
+    assert values(tmp_path) == [(10, 3.0), (20, 2.0)]
+    assert damage(tmp_path) == Damage(num_mended=1, num_lost=0)
 
 
 def test_a_packed_journal_holds_the_same_records(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from clipexp.errors import RunError
 from clipexp.track import lease
 from clipexp.track.home import home
-from clipexp.track.lease import HeldError, held_runs, holder, is_held, stale, take
+from clipexp.track.lease import HeldError, forget, held_runs, holder, is_held, stale, take
 
 SPEC = "0123456789ab"
 HOLD = """
@@ -49,20 +49,20 @@ def test_a_second_process_is_told_who_holds_the_spec_since_when() -> None:
 
 def test_the_lease_of_a_killed_process_is_stale_and_that_of_a_living_one_is_not() -> None:
     with hold_elsewhere() as child:
-        with stale() as left:
-            assert left == []
+        assert list(stale()) == []
         child.kill()
         child.wait()
         assert not is_held(SPEC)
-        with stale() as left:
-            assert [(found.pid, found.run_id) for found in left] == [(child.pid, "f" * 32)]
+        for found in stale():
+            assert (found.pid, found.run_id) == (child.pid, "f" * 32)
+            forget(found)
     assert holder(SPEC) is None
+    assert list(stale()) == []
 
 
 def test_what_was_not_settled_stays_for_the_next_command_and_can_not_be_overwritten() -> None:
     take(SPEC, "mine", "mlruns").leave_behind()
-    with stale() as left:
-        left.clear()
+    assert len(list(stale())) == 1  # looked at, but not forgotten
     with pytest.raises(RunError, match="could not be settled"):
         take(SPEC, "again", "mlruns")
     assert holder(SPEC) is not None
@@ -84,8 +84,7 @@ def test_another_machines_lease_holds_while_it_is_renewed(monkeypatch: pytest.Mo
         take(SPEC, "mine", "mlruns")
     old_s = time.time() - lease.STALE_AFTER_S - 1
     os.utime(home().leases / f"{SPEC}.json", (old_s, old_s))
-    with stale() as left:
-        assert [found.machine for found in left] == ["elsewhere"]
+    assert [found.machine for found in stale()] == ["elsewhere"]
 
 
 def test_a_lease_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,3 +96,22 @@ def test_a_lease_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
         while path.stat().st_mtime == 0 and time.monotonic() < give_up_s:
             time.sleep(0.01)
         assert path.stat().st_mtime > 0
+
+
+def test_a_kill_while_a_lease_is_removed_leaves_one_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = take(SPEC, "mine", "mlruns")
+    removed: list[str] = []
+    real = Path.unlink
+
+    def die_after_one(path: Path, missing_ok: bool = False) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path.name)
+        real(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", die_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            held.release()
+    held.leave_behind()
+    assert [found.name for found in stale()] == ["mine"]

@@ -102,7 +102,7 @@ def test_each_call_to_a_silent_server_ends_after_one_timeout(
     assert 2 <= time.monotonic() - start_s < 5
 
 
-def test_a_deleted_run_and_one_that_never_was_are_told_from_one_that_is_there(
+def test_a_deleted_run_is_told_from_one_that_is_there_and_from_one_that_mlflow_lost(
     workplace: Path, empty_mlruns: Path
 ) -> None:
     shutil.copytree(empty_mlruns, workplace / "mlruns")
@@ -110,7 +110,9 @@ def test_a_deleted_run_and_one_that_never_was_are_told_from_one_that_is_there(
     client = connect(uri)
     there, deleted = (client.create_run("1").info.run_id for _ in range(2))
     client.delete_run(deleted)
-    assert [is_deleted(uri, run_id) for run_id in (there, deleted, "0" * 32)] == [False, True, True]
+    assert [is_deleted(uri, run_id) for run_id in (there, deleted)] == [False, True]
+    with pytest.raises(TrackingError, match="does not know it: put the database back, or take the run in again"):
+        is_deleted(uri, "0" * 32)
 
 
 def test_a_server_that_is_away_can_not_say_that_a_run_is_deleted(workplace: Path) -> None:
@@ -127,7 +129,9 @@ def test_the_line_of_an_error_is_the_one_that_says_what_is_wrong() -> None:
 
 
 def test_a_database_that_is_gone_says_nothing_of_its_runs(workplace: Path) -> None:
-    with pytest.raises(TrackingError, match=r"is gone; put it back, .* clipexp runs import mlruns/journals/0000"):
+    with pytest.raises(
+        TrackingError, match=r"is gone: put the database back, .*import mlruns/journals/0000"
+    ):
         is_deleted(home().tracking_uri, "0" * 32)
 
 

@@ -173,14 +173,3 @@ def test_a_best_that_is_there_is_left_alone(tmp_path: Path) -> None:
     before = (tmp_path / BEST).stat().st_ino
     recover(tmp_path, HASH)
     assert (tmp_path / BEST).stat().st_ino == before
-
-
-def test_starting_anew_leaves_all_checkpoints_under_other_names(tmp_path: Path) -> None:
-    root = made(tmp_path, 10, 20)
-    checkpoint.keep_as_best(root / checkpoint_names.name_at(10))
-    before = names(root)
-    messages = checkpoint.set_all_aside(root)
-    assert names(root) == {f"{name}.aside" for name in before}
-    assert len(messages) == 3
-    assert recover(root, HASH).state is None
-    assert checkpoint.set_all_aside(root) == ()
