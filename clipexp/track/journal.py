@@ -111,8 +111,8 @@ class Journal:
     def _write_rest(self) -> None:
         """Write what is not written yet, the second copy first: who reads along reads what is certain."""
         for idx, file in enumerate(self._files):
-            while self._rests[idx]:  # a disk that is nearly full takes a part, and tells what is wrong at the next
-                self._rests[idx] = self._rests[idx][os.write(file, self._rests[idx]) :]
+            while self._rests[idx]:
+                self._rests[idx] = _write_part(file, self._rests[idx])
 
     def close(self) -> None:
         """Close the files."""
@@ -135,6 +135,11 @@ def _open_for_lines(path: Path) -> int:
     if os.fstat(file).st_size:
         os.write(file, b"\n")  # ends a line that a kill cut short
     return file
+
+
+def _write_part(file: int, content: bytes) -> bytes:
+    """Write; returns what is left: a disk that is nearly full takes a part, and tells what is wrong at the next."""
+    return content[os.write(file, content) :]
 
 
 def _line(record: Record) -> bytes:

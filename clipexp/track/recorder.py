@@ -99,7 +99,8 @@ class Recorder:
             if self._other is None:
                 return
             try:
-                if not self._other.send_some_alone():
+                is_ours = self._other.header.spec_hash == self._header.spec_hash  # whose lease we hold
+                if not (self._other.send_some() if is_ours else self._other.send_some_alone()):
                     self._other = None
             except Exception:  # noqa: BLE001 (that run stays owed: `clipexp sync` says why)
                 self._other = None
