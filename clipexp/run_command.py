@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,12 +50,14 @@ def run_on_console(resolved: ResolvedRun, options: RunOptions) -> int:
         return _attach(console, resolved)
     if options.again and options.num_replicates:
         raise RunError("--again repeats one seed and --replicate runs others; give one of the two")
+    until_s = None if options.budget_s is None else time.monotonic() + options.budget_s
     execution, code = _run_one(console, resolved, options)
     for seed in range(resolved.spec.seed + 1, resolved.spec.seed + 1 + options.num_replicates):
         if code:
             return code
         console.print()
-        _, code = _run_one(console, with_seed(resolved, seed), options)
+        left_s = None if until_s is None else max(0.0, until_s - time.monotonic())  # one time for all of them
+        _, code = _run_one(console, with_seed(resolved, seed), replace(options, budget_s=left_s))
     if code:
         return code
     if options.num_replicates:
