@@ -112,7 +112,6 @@ POINTS: Mapping[str, Point] = {
     **_both("the backup gets its name", "pathlib:Path.replace", FIRST, f"{TRACK}.database:_migrate", "old"),
     "before what a kill left is settled": Point("clipexp.settle:_settle_one", "before", scene="restart"),
     **_both("a lost run's end is told", f"{TRACK}.journal:Journal.append", scene="restart"),
-    **_both("a lost run is closed out", "clipexp.closing:close_out", scene="restart"),
     **_both("a lost run's points are sent", f"{TRACK}.delivery:Delivery.send_all", scene="restart"),
     **_both("a stale lease is removed", f"{TRACK}.lease:remove_kept", scene="restart"),
     **_both("a checkpoint is recovered", f"{CHECKPOINT}:recover", scene="restart"),
