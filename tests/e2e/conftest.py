@@ -1,13 +1,19 @@
-"""A working directory with one finished run, made once."""
+"""A working directory with one finished run, made once; and ways to disturb runs."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 import clipexp
-from clipexp.spec.load import resolve
+from clipexp import runner
+from clipexp.events import StepEvent, StopReason
+from clipexp.spec.load import ResolvedRun, resolve
+from clipexp.track.home import home
+from clipexp.track.journal import Journal
+from clipexp.track.mlflow_store import connect
 from clipexp.track.records import RunRecord
 from tests.small import small_content
 
@@ -34,3 +40,38 @@ def finished(_finished_once: Finished, monkeypatch: pytest.MonkeyPatch) -> Finis
     """The same, as the working directory."""
     monkeypatch.chdir(_finished_once.folder)
     return _finished_once
+
+
+@pytest.fixture
+def fresh(workplace: Path, empty_mlruns: Path) -> Path:
+    """An empty working directory whose database is made already."""
+    shutil.copytree(empty_mlruns, workplace / "mlruns")
+    return workplace
+
+
+@pytest.fixture
+def short(small_store: Path) -> ResolvedRun:
+    """Four steps."""
+    return resolve(small_content(small_store, budget={"samples": 128}))
+
+
+def client() -> MlflowClient:
+    """MLflow's, of the working directory."""
+    return connect(home().tracking_uri)
+
+
+def stop_at_first_step(execution: runner.Execution, reason: StopReason) -> None:
+    for event in execution.events():
+        if isinstance(event, StepEvent):
+            execution.ask_to_stop(reason)
+
+
+def die_after(execution: runner.Execution, num_steps: int) -> None:
+    """Leave a run as SIGKILL leaves it: no end in the journal, the lease behind."""
+    launch = execution.launch
+    assert launch.lease is not None
+    with Journal(execution.header.folder) as journal:
+        journal.begin(0)
+        for number in range(num_steps):
+            journal.append(StepEvent(number, 0.0, {"train/loss": 1.0}))
+    launch.lease.leave_behind()

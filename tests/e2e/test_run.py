@@ -34,15 +34,6 @@ def artifacts(client: MlflowClient, run_id: str) -> set[str]:
     return set(files(client, run_id))
 
 
-@pytest.fixture
-def fresh(workplace: Path, empty_mlruns: Path) -> Path:
-    """An empty working directory whose database is made already."""
-    import shutil
-
-    shutil.copytree(empty_mlruns, workplace / "mlruns")
-    return workplace
-
-
 def only_run(folder: Path) -> str:
     return next((folder / "mlruns" / "journals").iterdir()).name
 

@@ -129,9 +129,7 @@ def test_the_line_of_an_error_is_the_one_that_says_what_is_wrong() -> None:
 
 
 def test_a_database_that_is_gone_says_nothing_of_its_runs(workplace: Path) -> None:
-    with pytest.raises(
-        TrackingError, match=r"is gone: put the database back, .*import mlruns/journals/0000"
-    ):
+    with pytest.raises(TrackingError, match=r"is gone: put the database back, .*import mlruns/journals/0000"):
         is_deleted(home().tracking_uri, "0" * 32)
 
 
