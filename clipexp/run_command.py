@@ -17,7 +17,6 @@ from clipexp.space import mb, room_bytes
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.run import spec_hash
 from clipexp.track.checkpoint_names import newest, samples_seen_at
-from clipexp.track.delivery import owed
 from clipexp.track.home import home
 from clipexp.track.journal import CONSOLE_FILE, active_seconds, points
 from clipexp.track.lease import HeldError, Holder, holder, is_held
@@ -85,8 +84,8 @@ def _run_one(console: "Console", resolved: ResolvedRun, options: RunOptions) -> 
         title = f"this spec is finished already, as {header.name} (run {run_id[:8]}, spec {header.spec_hash})"
         hint = "    # --replicate N runs N further seeds, --again this one once more to compare the bits"
         show_panel(console, [*end_lines(title, result_rows(execution), next_commands(run_id)), hint])
-        if still_owed := owed(header):
-            console.print(f"OWED to MLflow: {still_owed}; `clipexp sync` delivers it", markup=False, soft_wrap=True)
+        if line := execution.deliver_owed():
+            console.print(line, markup=False, soft_wrap=True)
         return execution, 0
     reason = _carry_out(console, execution)
     title = f"{header.name}: {reason} (run {run_id[:8]})"

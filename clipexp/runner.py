@@ -23,10 +23,11 @@ from clipexp.model.clip import CLIP
 from clipexp.patience import until_written
 from clipexp.spec.load import ResolvedRun
 from clipexp.stops import Stops
-from clipexp.track.delivery import delivered_number, owed, publishing
+from clipexp.track.delivery import Delivery, delivered_number, owed, publishing
 from clipexp.track.header import RunHeader
 from clipexp.track.home import home
 from clipexp.track.journal import FROM_START, Journal, last_samples_seen, points
+from clipexp.track.mlflow_store import first_line
 from clipexp.track.recorder import FINAL_TRIES_S, Recorder
 from clipexp.track.records import RunRecord, read_run
 from clipexp.track.system import system_metrics
@@ -74,6 +75,17 @@ class Execution:
     def record(self) -> RunRecord:
         """The run as it stands recorded. Raises TrackingError if MLflow does not answer."""
         return read_run(self.launch.connect(), self.run_id)
+
+    def deliver_owed(self) -> str:
+        """Bring MLflow up to a run that was finished before; returns a line for the person, '' if nothing was owed."""
+        debt = owed(self.header)
+        if not debt:
+            return ""
+        try:
+            Delivery(self.launch.connect(), self.header).send_all()
+        except Exception as error:  # noqa: BLE001 (MLflow raises many kinds; the result stands)
+            return f"OWED to MLflow: {owed(self.header)} ({first_line(error)}); `clipexp sync` delivers it"
+        return f"delivered to MLflow what it was owed: {debt}"
 
     def ask_to_stop(self, reason: StopReason) -> None:
         """Have training end at its next step, with a checkpoint."""

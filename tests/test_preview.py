@@ -64,6 +64,8 @@ def test_json_has_every_key(spec: Path) -> None:
         "num_parameters",
         "train_flops_per_sample",
         "memory_bytes",
+        "disk_bytes",
+        "disk_free_bytes",
         "num_train_pairs",
         "num_train_pairs_basis",
         "num_steps",

@@ -136,9 +136,7 @@ def test_a_finished_journal_is_packed_and_an_unfinished_one_is_not(fresh: Path, 
     assert dict(curves) == points(execution.header.folder)
 
 
-def test_a_finished_run_whose_mlflow_was_away_is_delivered_by_sync(
-    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def finish_without_mlflow(short: ResolvedRun, monkeypatch: pytest.MonkeyPatch) -> runner.Execution:
     def away(*_: object, **__: object) -> None:
         raise ConnectionError("away")
 
@@ -147,6 +145,22 @@ def test_a_finished_run_whose_mlflow_was_away_is_delivered_by_sync(
         patch.setattr(runner, "FINAL_TRIES_S", 0.1)
         execution = runner.start(short)
         list(execution.events())
+    return execution
+
+
+def test_a_finished_run_whose_mlflow_was_away_is_delivered_when_it_is_launched_again(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execution = finish_without_mlflow(short, monkeypatch)
+    assert run_command.run_on_console(short, run_command.RunOptions()) == 0
+    assert "delivered to MLflow what it was owed" in capsys.readouterr().out
+    assert client().get_run(execution.run_id).info.status == "FINISHED"
+
+
+def test_a_finished_run_whose_mlflow_was_away_is_delivered_by_sync(
+    fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = finish_without_mlflow(short, monkeypatch)
     assert any("OWED to MLflow" in problem and "its status (away)" in problem for problem in execution.problems)
     assert end_reason(execution.header.folder) == "finished"
     assert client().get_run(execution.run_id).info.status == "RUNNING"

@@ -85,7 +85,7 @@ def test_a_pause_is_told_with_what_is_needed_what_is_safe_and_the_remedy(runs: R
     assert "it needs about 1 MB" in told.message
     assert f"MB are free at {runs.checkpoints / 'run'} ([Errno 27] File too large)" in told.message
     assert f"the newest good checkpoint is at {5 * BATCH} samples" in told.message
-    assert "`clipexp runs gc`; training goes on by itself; Ctrl-C stops" in told.message
+    assert "`clipexp runs gc --dry-run`); training goes on by itself; Ctrl-C stops" in told.message
     events.close()  # type: ignore[attr-defined]
 
 
