@@ -113,7 +113,7 @@ class Campaign:
         seed, kind, params = play.seed, play.kind, play.params
         folder = self.folder / f"fault-{seed}-{kind.replace(' ', '-')}"
         shutil.rmtree(folder, ignore_errors=True)
-        case = Case(self.scene, folder, f"fault-{seed}")
+        case = Case(self.scene, folder, folder.name)  # runs on one server are told apart by their names
         try:
             KINDS[kind].act(case, params)
             verdict = case.finish()
