@@ -95,10 +95,10 @@ class Recorder:
     def _deliver_others(self, pause_s: float, until_s: float) -> None:
         """What earlier runs owe, as long as MLflow takes ours."""
         while not self.trouble and time.monotonic() < until_s:
-            self._other = self._other or next(self._others, None)
-            if self._other is None:
-                return
             try:
+                self._other = self._other or next(self._others, None)
+                if self._other is None:
+                    return
                 is_ours = self._other.header.spec_hash == self._header.spec_hash  # whose lease we hold
                 if not (self._other.send_some() if is_ours else self._other.send_some_alone()):
                     self._other = None

@@ -27,6 +27,7 @@ from clipexp.sync import sync
 from clipexp.track.delivery import owed
 from clipexp.track.home import home
 from clipexp.track.journal import COPY_FILE, EVENTS_FILE, Journal, end_reason, points
+from clipexp.track.lease import try_lock
 from clipexp.track.packed import PARQUET_FILE
 from clipexp.track.summary import read_summary
 from tests.e2e.conftest import client, die_after, stop_at_first_step
@@ -161,6 +162,11 @@ def test_a_finished_run_whose_mlflow_was_away_is_delivered_by_sync(
     fresh: Path, short: ResolvedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = finish_without_mlflow(short, monkeypatch)
+    lock = try_lock(execution.header.spec_hash)  # as a run that is just starting
+    assert lock is not None
+    ((line, was_delivered),) = sync()
+    assert (was_delivered, "its spec is being run by now" in line) == (False, True)
+    lock.release()
     assert any("OWED to MLflow" in problem and "its status (away)" in problem for problem in execution.problems)
     assert end_reason(execution.header.folder) == "finished"
     assert client().get_run(execution.run_id).info.status == "RUNNING"
