@@ -3,6 +3,7 @@
 home().journals / run_id
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +58,8 @@ class Home:
         try:
             for folder in (self.root, self.artifacts, self.checkpoints, self.journals, self.leases):
                 folder.mkdir(parents=True, exist_ok=True)
-                probe = folder / ".writable"
-                probe.touch()
-                probe.unlink()
+                with tempfile.TemporaryFile(dir=folder):  # without a name: others may be probing at this moment
+                    pass
         except OSError as error:
             raise TrackingError(
                 f"can't write to {self.root.resolve()} ({error.strerror}); make it writable (chmod u+w), or work in"

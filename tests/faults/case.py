@@ -9,6 +9,7 @@ case.finish()
 import json
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,7 @@ class Case:
         self.words: list[str] = []  # what happened, for the one line
         self._has_told_debt = False  # a slow machine may leave some, too
         self.undo: list[Callable[[], None]] = []
+        self._children: list[Child] = []
         self._note = folder / "happened"
         write_spec(folder, scene.store, name)
 
@@ -74,7 +76,8 @@ class Case:
         self.num_starts += 1
         environment = {"MLFLOW_TRACKING_URI": self.uri} if self.uri else {}
         plan = json.dumps({"strikes": list(strikes), "note": str(self._note)})
-        return self.scene.starter.start(self.folder, environment, [plan, *words])
+        self._children.append(self.scene.starter.start(self.folder, environment, [plan, *words]))
+        return self._children[-1]
 
     def run(self, strikes: Sequence[Strike] = (), words: Sequence[str] = ("run", "run.yaml")) -> Child:
         """A command to its end."""
@@ -137,7 +140,12 @@ class Case:
         return verdict
 
     def clean(self) -> None:
-        """Undo what the fault did to this machine."""
+        """End what still runs, since the harness failed, and undo what the fault did to this machine."""
+        for child in self._children:
+            if child.code is None:
+                child.signal(signal.SIGKILL)
+                child.wait(10)
+        self._children.clear()
         for undo in reversed(self.undo):
             undo()
         self.undo.clear()

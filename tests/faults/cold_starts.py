@@ -7,6 +7,7 @@ crashed; the exit code is 1 if anything did.
 """
 
 import argparse
+import contextlib
 import json
 import sqlite3
 import sys
@@ -33,8 +34,10 @@ def cold_start(folder: Path, store: Path, starter: "Nursery | Fresh") -> list[st
     children = [starter.start(folder, environment, command) for command in commands]
     problems = []
     for seed, child in enumerate(children):
-        if child.wait(PATIENCE_S) or TRACEBACK in child.output():
-            problems.append(f"seed {seed}: exit code {child.code}: {child.output()[-1500:]}")
+        with contextlib.suppress(TimeoutError):  # it is killed then, and its code tells
+            child.wait(PATIENCE_S)
+        if child.code or TRACEBACK in child.output():
+            problems.append(f"seed {seed}: exit code {child.code}: {child.output()[-4000:]}")
     with closing(sqlite3.connect(folder / "mlruns" / "mlflow.db")) as database:
         states = [state for (state,) in database.execute("select status from runs")]
     if states != ["FINISHED"] * NUM_RUNS:

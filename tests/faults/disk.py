@@ -4,6 +4,7 @@ fill(case, {"num_bytes": 20000, "n": 9, "hold_s": 0.5, "stop": False})
 """
 
 import contextlib
+import errno
 import os
 import random
 import resource
@@ -21,6 +22,7 @@ Params = dict[str, Any]
 PAUSES = ("can't write", "PAUSED", "can't be written")
 PAUSE_WITHIN_S = 60.0
 TMPFS_MB = 64
+MAX_FILLS = 100  # each fails only where a run wrote in the microseconds between two calls
 STEP = "clipexp.train.training:Training.step"
 
 
@@ -89,10 +91,23 @@ def full(case: Case, params: Params) -> None:
     child = case.start()
     case.wait_until(child, params["n"] * BATCH_SIZE)
     ballast = case.mlruns / "ballast"
-    stat = os.statvfs(case.mlruns)
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(4096, stat.f_bavail * stat.f_frsize - params["spare_bytes"]))
+        _fill(file.fileno(), params["spare_bytes"])
     _pause(case, child, params, lambda: ballast.unlink(missing_ok=True))
+
+
+def _fill(file: int, spare_bytes: int) -> None:
+    """Take all but a few bytes of a file's disk, to which others are writing meanwhile."""
+    for _ in range(MAX_FILLS):
+        stat = os.fstatvfs(file)
+        try:
+            os.posix_fallocate(file, 0, max(4096, stat.f_bavail * stat.f_frsize - spare_bytes))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        else:
+            return
+    raise OSError(f"the disk could not be filled in {MAX_FILLS} tries")
 
 
 def draw_read_only(rng: random.Random) -> Params:
