@@ -29,5 +29,5 @@ def test_processes_that_make_the_folders_at_the_same_moment_dont_get_in_each_oth
 
 def test_a_folder_that_cant_be_made_is_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "mlruns").write_text("a file stands in its place")
-    with pytest.raises(TrackingError, match="can't write to .*mlruns.*make it writable"):
+    with pytest.raises(TrackingError, match=r"can't write to .*mlruns.*make it writable"):
         Home(tmp_path / "mlruns").make()
