@@ -26,11 +26,12 @@ class _Incidental:
 Incidental = _Incidental()
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """A whole number written as a float, such as 2e5, as an int; anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]  # 200_000 and 2e5 alike
+Count = Annotated[int, BeforeValidator(whole), Field(gt=0)]  # 200_000 and 2e5 alike
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -40,7 +41,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def _refuse(message: str, key: str = "") -> PydanticCustomError:
+def refuse(message: str, key: str = "") -> PydanticCustomError:
     """An error about the field at hand, or about `key`, a dotted path below the spec that raises it."""
     return PydanticCustomError("inconsistent", "{message}", {"message": message, "key": key})
 
@@ -58,7 +59,7 @@ class TowerSpec(Spec):
     def _check_heads(cls, heads: int, info: ValidationInfo) -> int:
         width = info.data.get("width", 0)  # not there if it is wrong itself
         if width % heads:
-            raise _refuse(f"must divide width {width}, but is {heads}")
+            raise refuse(f"must divide width {width}, but is {heads}")
         return heads
 
 
@@ -72,7 +73,7 @@ class ModelSpec(Spec):
     patch_size_px: Annotated[Count, Field(description="Height and width of a patch; divides image_size_px.")]
     embed_dim: Annotated[Count, Field(description="Width of the joint space.")]
     context_length: Annotated[
-        int, BeforeValidator(_whole), Field(ge=3, description="Tokens a caption, the marks of start and end included.")
+        int, BeforeValidator(whole), Field(ge=3, description="Tokens a caption, the marks of start and end included.")
     ]
     vision: Annotated[TowerSpec, Field(description="The image tower.")]
     text: Annotated[TowerSpec, Field(description="The text tower.")]
@@ -82,7 +83,7 @@ class ModelSpec(Spec):
     def _check_patch(cls, patch_size_px: int, info: ValidationInfo) -> int:
         image_size_px = info.data.get("image_size_px", 0)
         if image_size_px % patch_size_px:
-            raise _refuse(f"must divide image_size_px {image_size_px}, but is {patch_size_px}")
+            raise refuse(f"must divide image_size_px {image_size_px}, but is {patch_size_px}")
         return patch_size_px
 
 
@@ -131,7 +132,7 @@ class TrainedTokenizerSpec(Spec):
     kind: Literal["trained"]
     vocab_size: Annotated[
         int,
-        BeforeValidator(_whole),
+        BeforeValidator(whole),
         Field(ge=BYTE_PAIR_FLOOR, le=65_536, description="Rows of the token embedding; the most entries it may learn."),
     ] = 2048
 
@@ -177,7 +178,7 @@ class DataSpec(Spec):
     @classmethod
     def _check_path(cls, path: str | None, info: ValidationInfo) -> str | None:
         if path is None and isinstance(info.data.get("source"), WebDatasetSource):
-            raise _refuse("is needed by source webdataset: the folder that holds the tars")
+            raise refuse("is needed by source webdataset: the folder that holds the tars")
         return path
 
 
@@ -220,7 +221,7 @@ class BudgetSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.epochs is None) == (self.samples is None):
-            raise _refuse("takes exactly one of epochs and samples")
+            raise refuse("takes exactly one of epochs and samples")
         return self
 
 
@@ -228,7 +229,7 @@ class TrainSpec(Spec):
     """The loop."""
 
     batch_size: Annotated[
-        int, BeforeValidator(_whole), Field(ge=2, description="Pairs a step; each is told from the others.")
+        int, BeforeValidator(whole), Field(ge=2, description="Pairs a step; each is told from the others.")
     ]
     budget: Annotated[BudgetSpec, Field(description="How much training.")]
     precision: Annotated[
@@ -256,7 +257,7 @@ class EvalsSpec(Spec):
 
     num_pairs: Annotated[
         int,
-        BeforeValidator(_whole),
+        BeforeValidator(whole),
         Field(ge=2, description="Pairs used, the first of the set; above 1,024 rounded down to whole blocks of that."),
     ] = 1024
     num_examples: Annotated[
@@ -281,7 +282,7 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if message := size_mismatch(self.data.image_size_px, self.model.image_size_px):
-            raise _refuse(message, "data.image_size_px")
+            raise refuse(message, "data.image_size_px")
         return self
 
 

@@ -1,0 +1,204 @@
+"""The spec of a study: which settings are searched, how, for how long, and what the best one is held against.
+
+    StudySpec.model_validate({"name": "quick", "base": "run1.yaml", "search": {...}, "budget": {"trials": 16}, ...})
+
+What is known from a study alone is checked here; what needs its base experiment, in `study_load`.
+"""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from clipexp.spec.run import Count, Spec, refuse, whole
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Value = bool | int | float | str | None | list[Any] | dict[str, Any]  # what a dotted path of a run can be set to
+
+
+class RangeDim(Spec):
+    """Real numbers between two ends, both included."""
+
+    kind: Literal["range"]
+    low: Annotated[float, Field(description="The lower end.")]
+    high: Annotated[float, Field(description="The upper end.")]
+    log: Annotated[bool, Field(description="Whether factors count, not differences.")] = False
+    step: Annotated[float | None, Field(gt=0, description="Only low, low + step, ...; null: any number.")] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_ends(self.low, self.high, is_log=self.log)
+        if self.log and self.step is not None:
+            raise refuse("can't have both log and step; leave one out")
+        return self
+
+
+class IntDim(Spec):
+    """Whole numbers between two ends, both included."""
+
+    kind: Literal["int"]
+    low: Annotated[int, BeforeValidator(whole), Field(description="The lower end.")]
+    high: Annotated[int, BeforeValidator(whole), Field(description="The upper end.")]
+    log: Annotated[bool, Field(description="Whether factors count, not differences.")] = False
+    step: Annotated[Count, Field(description="Only low, low + step, ...")] = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_ends(self.low, self.high, is_log=self.log)
+        if self.log and self.step != 1:
+            raise refuse("can't have both log and step; leave one out")
+        return self
+
+
+class PowerOfTwoDim(Spec):
+    """Powers of two between two ends, both included; the sampler sees the exponent."""
+
+    kind: Literal["power_of_two"]
+    low: Annotated[Count, Field(description="The lowest, a power of two itself.")]
+    high: Annotated[Count, Field(description="The highest, a power of two itself.")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, end in (("low", self.low), ("high", self.high)):
+            if end & (end - 1):
+                raise refuse(f"must be a power of two, but is {end}; {1 << round(math.log2(end))} is the nearest", name)
+        _check_ends(self.low, self.high, is_log=False)
+        return self
+
+
+class ChoiceDim(Spec):
+    """One of some values, in no order."""
+
+    kind: Literal["choice"]
+    values: Annotated[list[Value], Field(min_length=1, description="What may be chosen.")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len({repr(value) for value in self.values}) < len(self.values):
+            raise refuse("names a value twice; leave one out", "values")
+        return self
+
+
+def _check_ends(low: float, high: float, *, is_log: bool) -> None:
+    if low > high:
+        raise refuse(f"is empty: low {low:g} is above high {high:g}; swap them")
+    if low == high:
+        raise refuse(f"is empty: low and high are both {low:g}; widen it, or set the value in the base")
+    if is_log and low <= 0:
+        raise refuse(f"is a log range, which can't reach {low:g}; give a low above 0, or leave log out", "low")
+
+
+Dim = Annotated[RangeDim | IntDim | PowerOfTwoDim | ChoiceDim, Field(discriminator="kind")]
+
+
+class ObjectiveSpec(Spec):
+    """What makes one trial better than another."""
+
+    metric: Annotated[str, Field(description="A validation metric, by its name in MLflow; its last value counts.")] = (
+        "val/loss"
+    )
+    direction: Annotated[Literal["minimize", "maximize"], Field(description="Which way is better.")] = "minimize"
+
+
+class SamplerSpec(Spec):
+    """Who suggests settings."""
+
+    kind: Annotated[
+        Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"],
+        Field(description="tpe learns from trials and suits most; grid takes every combination of choices and steps."),
+    ] = "tpe"
+    seed: Annotated[int, Field(ge=0, description="Decides the suggestions.")] = 0
+
+
+class HyperbandSpec(Spec):
+    """Successive halving with several first rungs, so that slow starters get their chance (Li 2018)."""
+
+    kind: Literal["hyperband"]
+    min_samples: Annotated[Count, Field(description="Samples seen before a trial may be stopped.")]
+    reduction: Annotated[int, Field(ge=2, description="One of so many goes on at each rung.")] = 3
+
+
+class SuccessiveHalvingSpec(Spec):
+    """At each rung, the best part goes on (Li 2020, asynchronous)."""
+
+    kind: Literal["successive_halving"]
+    min_samples: Annotated[Count, Field(description="Samples seen at the first rung.")]
+    reduction: Annotated[int, Field(ge=2, description="One of so many goes on at each rung.")] = 3
+
+
+class MedianSpec(Spec):
+    """A trial worse than the median of the earlier ones at the same samples is stopped."""
+
+    kind: Literal["median"]
+    min_samples: Annotated[int, BeforeValidator(whole), Field(ge=0, description="Samples seen before it may be.")] = 0
+    startup_trials: Annotated[int, Field(ge=1, description="Trials that finish before any is stopped.")] = 5
+
+
+class NoPrunerSpec(Spec):
+    """Every trial runs to its end."""
+
+    kind: Literal["none"]
+
+
+PrunerSpec = Annotated[HyperbandSpec | SuccessiveHalvingSpec | MedianSpec | NoPrunerSpec, Field(discriminator="kind")]
+
+
+class StudyBudgetSpec(Spec):
+    """How long a study goes on: whichever ends first. Times add up over launches; confirmation is paid from them."""
+
+    trials: Annotated[Count | None, Field(description="Trials, baselines included.")] = None
+    gpu_hours: Annotated[float | None, Field(gt=0, description="Hours of training on GPUs, all of them together.")] = (
+        None
+    )
+    cpu_hours: Annotated[float | None, Field(gt=0, description="Hours of training on CPUs, a core each.")] = None
+    wall_hours: Annotated[float | None, Field(gt=0, description="Hours in which the study runs.")] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if all(limit is None for limit in (self.trials, self.gpu_hours, self.cpu_hours, self.wall_hours)):
+            raise refuse("needs one of trials, gpu_hours, cpu_hours and wall_hours")
+        return self
+
+
+class BaselineSpec(Spec):
+    """Settings that are always run, never stopped early, and that the best is held against."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, description="What to call them.")]
+    values: Annotated[
+        dict[str, Value],
+        Field(default_factory=dict, description="Searched paths and their values; the base's where one is left out."),
+    ]
+
+
+class ConstraintsSpec(Spec):
+    """What a trial may take; one that would take more, or does, is infeasible."""
+
+    memory_gb: Annotated[
+        float | None, Field(gt=0, description="Memory of one trial, on its device; null: what there is.")
+    ] = None
+    trial_hours: Annotated[float | None, Field(gt=0, description="Training time of one trial.")] = None
+
+
+class StudySpec(Spec):
+    """One search."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, description="What to call it; a study goes on under its name.")]
+    hypothesis: Annotated[str, Field(description="What is expected, and why.")] = ""
+    base: Annotated[str, Field(description="The experiment that trials amend: a YAML file, from this file's folder.")]
+    search: Annotated[dict[str, Dim], Field(min_length=1, description="What is searched: a dimension a dotted path.")]
+    objective: Annotated[ObjectiveSpec, Field(description="What makes one trial better.")] = ObjectiveSpec()
+    sampler: Annotated[SamplerSpec, Field(description="Who suggests settings.")] = SamplerSpec()
+    pruner: Annotated[PrunerSpec, Field(description="Who stops trials early.")] = NoPrunerSpec(kind="none")
+    budget: Annotated[StudyBudgetSpec, Field(description="How long it goes on.")]
+    baselines: Annotated[
+        list[BaselineSpec], Field(default_factory=list, description="Always run, and what the best is held against.")
+    ]
+    constraints: Annotated[ConstraintsSpec, Field(description="What a trial may take.")] = ConstraintsSpec()
+    confirm_seeds: Annotated[
+        int, Field(ge=0, description="Seeds over which the best and the baselines are run at the end; 0: none.")
+    ] = 3
+    repeats: Annotated[
+        Literal["reuse", "new_seed"],
+        Field(description="A suggestion whose run is finished: take its result, or run it under another seed."),
+    ] = "reuse"
+    keep_checkpoints: Annotated[int, Field(ge=0, description="Of how many of the best trials the last one stays.")] = 3
