@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from clipexp.evals.validation import FrozenValidation
 from clipexp.settle import settle
 from clipexp.space import require_room
 from clipexp.spec.load import ResolvedRun
-from clipexp.spec.run import RunSpec, num_steps, spec_hash
+from clipexp.spec.run import RunSpec, spec_hash, total_samples
 from clipexp.spec.yaml_lines import dump
 from clipexp.track import mlflow_run
 from clipexp.track.delivery import publishing
@@ -35,14 +36,33 @@ from clipexp.track.journal import damage, end_reason, last_number
 from clipexp.track.lease import Lease, take
 from clipexp.track.mlflow_store import connect, is_deleted, tracking_uri
 from clipexp.track.provenance import git_state, versions
-from clipexp.track.records import IMPORTED_FROM_TAG, REPEAT_TAG, RESUMED_ON_TAG
+from clipexp.track.records import CONTINUES_TAG, IMPORTED_FROM_TAG, REPEAT_TAG, RESUMED_ON_TAG
 from clipexp.track.summary import cost_key
 from clipexp.train import checkpoint
 from clipexp.train.checkpoint import TrainState
 from clipexp.train.device import choose_device, describe_device, make_deterministic, require_precision
+from clipexp.train.parent import Parent, find_parent
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """How a run is launched, beside its spec.
+
+    again: run a finished spec once more, to compare the bits. from_start: leave an unfinished run as it is and begin
+    another. tags: further ones for the run in MLflow, also for one that is taken up. report: called with the bytes of
+    the prepared set that are checked and those to be, where any have to be.
+    """
+
+    again: bool = False
+    from_start: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    report: Report = lambda *_: None
+
+
+AS_USUAL = LaunchOptions()
 
 
 @dataclass(frozen=True)
@@ -58,8 +78,8 @@ class Inputs:
 class Launch:
     """A run that is ready to go on, or was finished before.
 
-    lease: held until the run has ended; None if it is finished. state: the checkpoint it goes on from. notes: what the
-    person should know before it does.
+    lease: held until the run has ended; None if it is finished. state: what it goes on from. parent: the id of the run
+    whose checkpoint that is, if it is not its own. notes: what the person should know before it does.
     """
 
     spec: RunSpec
@@ -70,8 +90,9 @@ class Launch:
     ran_on: str
     header: RunHeader
     lease: Lease | None
-    state: TrainState | None
-    notes: tuple[str, ...]
+    state: TrainState | None = None
+    parent: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_finished(self) -> bool:
@@ -81,7 +102,7 @@ class Launch:
     @property
     def num_records(self) -> int:
         """How many records the journal had when the checkpoint was taken."""
-        return int(self.state.progress["num_records"]) if self.state else 0
+        return int(self.state.progress["num_records"]) if self.state and not self.parent else 0
 
     def connect(self) -> "MlflowClient":
         """MLflow's client. Raises TrackingError where the store is away."""
@@ -89,43 +110,35 @@ class Launch:
 
     @property
     def resumed_at(self) -> int:
-        """Samples seen at the checkpoint that it goes on from; 0 from the start."""
+        """Samples seen at the checkpoint that it goes on from, its own or its parent's; 0 from the start."""
         return int(self.state.progress["samples_seen"]) if self.state else 0
 
 
-def prepare_launch(
-    resolved: ResolvedRun,
-    tracking: str | None = None,
-    *,
-    again: bool = False,
-    from_start: bool = False,
-    report: Report = lambda *_: None,
-) -> Launch:
+def prepare_launch(resolved: ResolvedRun, tracking: str | None = None, options: LaunchOptions = AS_USUAL) -> Launch:
     """Check everything, then take up the spec's run, or make one.
 
     Args:
         resolved: a validated spec.
         tracking: MLflow's URI; see `tracking_uri`.
-        again: run a finished spec once more, to compare the bits.
-        from_start: leave an unfinished run as it is and begin another.
-        report: called with the bytes of the prepared set that are checked and those to be, where any have to be.
+        options: see there.
 
     Raises:
         HeldError: another process carries out this spec.
-        ClipexpError: data, device, tracking or an earlier checkpoint is not as it must be; no run was made.
+        ClipexpError: data, device, tracking, an earlier checkpoint or the run that this one goes on from is not as it
+            must be; no run was made.
     """
     try:
-        return _prepare(resolved.spec, tracking_uri(tracking), again, from_start, report)
+        return _prepare(resolved.spec, tracking_uri(tracking), options)
     except OSError as error:  # a disk that is full or read-only, wherever it is met
         raise RunError(f"the run can't start ({error}); make room or make it writable, then run it again") from error
 
 
-def _prepare(spec: RunSpec, uri: str, again: bool, from_start: bool, report: Report) -> Launch:
+def _prepare(spec: RunSpec, uri: str, options: LaunchOptions) -> Launch:
     device = choose_device(spec.train.device)
     require_precision(spec.train.precision, device)
     if spec.train.deterministic:
         make_deterministic(device)
-    inputs = _inputs(spec, device, report)
+    inputs = _inputs(spec, device, options.report)
     identity = _identity(spec, inputs, device)
     home().make()
     notes = settle(about_to_run=identity.spec_hash)
@@ -134,29 +147,38 @@ def _prepare(spec: RunSpec, uri: str, again: bool, from_start: bool, report: Rep
     is_new = False
     try:
         # MLflow is asked no more than must be: a run that is here goes on while its server is away, and at once.
-        header = _take_up(uri, identity.spec_hash, again)
+        header = _take_up(uri, identity.spec_hash, options.again)
         if header is not None and end_reason(header.folder) == "finished":
             lease.release()
-            return Launch(*about, header, None, None, tuple(notes))
-        if from_start:
+            return Launch(*about, header, None, notes=tuple(notes))
+        if options.from_start:
             header = None  # its points are in MLflow already, under its id: what begins anew is another run
         if header is not None:
             lease.name_run(header.run_id)
         require_room(spec, home().checkpoints / header.run_id if header else None)
+        state = _recover(header, identity.ran_on, notes) if header else None
+        parent = None
+        if state is None:
+            parent = find_parent(spec, store_name(uri), identity.store_checksum, identity.num_train_pairs)
         if header is None:
             client = connect(uri)
             is_new = True
-            header = _make(client, uri, identity, lease, again)
+            header = _make(client, uri, identity, lease, options.again, _further_tags(options, parent))
         else:
-            header = _go_on(header, identity)
-        state = _recover(header, identity.ran_on, notes)
+            header = _go_on(header, identity, _further_tags(options, parent))
     except BaseException:
         if is_new:
             lease.leave_behind()  # the next command says of the run, known here or not, that it was lost
         else:
             lease.release()
         raise
-    return Launch(*about, header, lease, state, tuple(notes))
+    if parent is not None:
+        return Launch(*about, header, lease, parent.state, parent.run_id, tuple(notes))
+    return Launch(*about, header, lease, state, notes=tuple(notes))
+
+
+def _further_tags(options: LaunchOptions, parent: Parent | None) -> dict[str, str]:
+    return {**options.tags, **({CONTINUES_TAG: parent.run_id} if parent else {})}
 
 
 def _inputs(spec: RunSpec, device: torch.device, report: Report) -> Inputs:
@@ -179,7 +201,7 @@ def _identity(spec: RunSpec, inputs: Inputs, device: torch.device) -> mlflow_run
         data_checksum=checksum,
         store_checksum=inputs.manifest.checksum,
         num_train_pairs=inputs.manifest.num_train,
-        total_samples=num_steps(spec, inputs.manifest.num_train) * spec.train.batch_size,
+        total_samples=total_samples(spec, inputs.manifest.num_train),
         device=describe_device(device),
         git=git_state(),
         versions=versions(),
@@ -202,12 +224,19 @@ def _take_up(uri: str, spec_hash: str, again: bool) -> RunHeader | None:
     return None
 
 
-def _make(client: "MlflowClient", uri: str, identity: mlflow_run.Identity, lease: Lease, again: bool) -> RunHeader:
+def _make(
+    client: "MlflowClient",
+    uri: str,
+    identity: mlflow_run.Identity,
+    lease: Lease,
+    again: bool,
+    further_tags: Mapping[str, str],
+) -> RunHeader:
     spec = identity.spec
     repeated = first_finished(identity.spec_hash, lease.holder.store) if again else None
     name = f"{spec.name}-again" if again else spec.name
     lease.say_making()
-    tags = identity.tags() | ({REPEAT_TAG: repeated.run_id} if repeated else {})
+    tags = {**identity.tags(), **further_tags, **({REPEAT_TAG: repeated.run_id} if repeated else {})}
     header = RunHeader(
         run_id=mlflow_run.create(client, uri, name, lease.holder.launch),
         spec_hash=identity.spec_hash,
@@ -231,10 +260,11 @@ def _make(client: "MlflowClient", uri: str, identity: mlflow_run.Identity, lease
     return header
 
 
-def _go_on(header: RunHeader, identity: mlflow_run.Identity) -> RunHeader:
+def _go_on(header: RunHeader, identity: mlflow_run.Identity, further_tags: Mapping[str, str]) -> RunHeader:
     """The header of a run that is taken up: where its set lies now, and on what code and machine it goes on."""
     on = {"device": identity.device, "git_commit": identity.git.commit, "torch": identity.versions.get("torch", "")}
-    spec, tags = identity.spec.model_dump(mode="json"), {**header.tags, RESUMED_ON_TAG: json.dumps(on)}
+    spec = identity.spec.model_dump(mode="json")
+    tags = {**header.tags, **further_tags, RESUMED_ON_TAG: json.dumps(on)}
     renewed = dataclasses.replace(header, spec=spec, tags=tags, device=identity.device)
     _publish_code(renewed, identity.git.diff)
     write_header(renewed)

@@ -3,7 +3,6 @@
 preview(load_spec("experiments/run1.yaml")).to_text()
 """
 
-import glob
 import itertools
 import tarfile
 from collections.abc import Mapping
@@ -17,7 +16,8 @@ from clipexp.errors import StoreError
 from clipexp.space import free_bytes, mb, room_bytes
 from clipexp.spec import cost
 from clipexp.spec.load import ResolvedRun
-from clipexp.spec.run import RunSpec, budget_samples, flatten, num_steps, spec_hash
+from clipexp.spec.run import RunSpec, budget_samples, flatten, num_steps, spec_hash, start_samples
+from clipexp.track.processor import device_name
 from clipexp.track.summary import cost_key, samples_per_s
 
 # Where no store is there to count: what each source gives, and why one should think so.
@@ -62,7 +62,10 @@ class Preview:
     @property
     def seconds(self) -> float | None:
         """Training time by earlier runs of this cost on this device, if there are any."""
-        return budget_samples(self.resolved.spec, self.num_train) / self.rate[0] if self.rate else None
+        if self.rate is None:
+            return None
+        spec = self.resolved.spec
+        return (budget_samples(spec, self.num_train) - start_samples(spec)) / self.rate[0]
 
     def to_text(self) -> str:
         """What `clipexp check` prints."""
@@ -106,7 +109,9 @@ def preview(resolved: ResolvedRun) -> Preview:
             identity = spec_hash(spec, data_checksum(spec.data, spec.model.context_length))
         except StoreError as error:
             problem = str(error)
-    return Preview(resolved, identity, problem, num_train, basis, samples_per_s(cost_key(spec), _device_name(spec)))
+    return Preview(
+        resolved, identity, problem, num_train, basis, samples_per_s(cost_key(spec), device_name(spec.train.device))
+    )
 
 
 def _assumed_pairs(spec: RunSpec) -> tuple[int, str]:
@@ -148,16 +153,3 @@ def _value_lines(values: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"  {path:<{path_width}}  {value:<{value_width}}  {values[path]['from']}".rstrip()
         for path, value in shown.items()
     ]
-
-
-def _device_name(spec: RunSpec) -> str:
-    """The start of the device's name as summaries hold it, found without torch."""
-    if spec.train.device != "cpu":
-        for path in sorted(glob.glob("/proc/driver/nvidia/gpus/*/information")):
-            with open(path) as lines:
-                names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
-            if names:
-                return names[0]
-    from clipexp.track.processor import cpu_name
-
-    return cpu_name()

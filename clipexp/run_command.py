@@ -10,7 +10,7 @@ from clipexp.console import RunConsole, checking_progress, end_lines, make_conso
 from clipexp.data.manifest import data_checksum
 from clipexp.errors import RunError
 from clipexp.events import EndEvent, StopReason
-from clipexp.launch import first_finished
+from clipexp.launch import LaunchOptions, first_finished
 from clipexp.repeats import compare_bits, group_of, spread, with_seed
 from clipexp.runner import Execution, start
 from clipexp.space import mb, room_bytes
@@ -107,14 +107,8 @@ def _start(console: "Console", resolved: ResolvedRun, options: RunOptions) -> Ex
     while True:
         try:
             with checking_progress(console, resolved.spec.data.store) as report:
-                return start(
-                    resolved,
-                    options.tracking,
-                    again=options.again,
-                    from_start=options.from_start,
-                    budget_s=options.budget_s,
-                    report=report,
-                )
+                launch_options = LaunchOptions(options.again, options.from_start, report=report)
+                return start(resolved, options.tracking, launch_options, budget_s=options.budget_s)
         except HeldError as error:
             if not options.wait:
                 raise
@@ -153,7 +147,9 @@ def _first_lines(execution: Execution) -> list[str]:
         f"{launch.inputs.manifest.num_train:,} training pairs, {launch.total_samples:,} samples"
         f" in batches of {spec.train.batch_size:,}; will take up to {mb(room_bytes(spec))} of disk",
     ]
-    if launch.state is not None:
+    if launch.parent:
+        lines.append(f"goes on from run {launch.parent[:8]} at {launch.resumed_at:,} samples")
+    elif launch.state is not None:
         lines.append(f"resumes from its checkpoint at {launch.resumed_at:,} samples")
     return lines
 

@@ -15,10 +15,9 @@ from collections.abc import Iterator
 import torch
 
 from clipexp.closing import close_out, pack_if_finished
-from clipexp.data.store import Report
 from clipexp.errors import RunError
 from clipexp.events import EndEvent, Event, PauseEvent, StepEvent, StopReason
-from clipexp.launch import Launch, prepare_launch
+from clipexp.launch import AS_USUAL, Launch, LaunchOptions, prepare_launch
 from clipexp.model.clip import CLIP
 from clipexp.patience import until_written
 from clipexp.spec.load import ResolvedRun
@@ -97,7 +96,8 @@ class Execution:
         Ctrl-C, SIGTERM and SIGHUP end it at the next step with a checkpoint; a second Ctrl-C ends it at once.
 
         Raises:
-            RunError: training diverged, or the disk stayed full.
+            DivergedError, MemoryExhaustedError: training gave numbers that are not finite, or found no memory.
+            RunError: the disk stayed full.
             CheckpointError: the disk stayed full.
             KeyboardInterrupt: a second Ctrl-C.
         """
@@ -243,34 +243,29 @@ class Execution:
 def start(
     resolved: ResolvedRun,
     tracking: str | None = None,
+    options: LaunchOptions = AS_USUAL,
     *,
-    again: bool = False,
-    from_start: bool = False,
     budget_s: float | None = None,
-    report: Report = lambda *_: None,
 ) -> Execution:
     """Check all that can be checked, then make the run or take up one that was cut off.
 
     Args:
         resolved: a validated spec.
         tracking: MLflow's URI; see `tracking_uri`.
-        again: run a finished spec once more, to compare the bits.
-        from_start: leave the run's checkpoints aside and begin it anew.
+        options: see there.
         budget_s: seconds of training after which it stops with a checkpoint, for the reason `budget`.
-        report: called with the bytes of the prepared set that are checked and those to be, where any have to be.
 
     Raises:
         ClipexpError: as `prepare_launch`; no run was made.
     """
-    launch = prepare_launch(resolved, tracking, again=again, from_start=from_start, report=report)
-    return Execution(launch, Stops(budget_s))
+    return Execution(prepare_launch(resolved, tracking, options), Stops(budget_s))
 
 
 def run(resolved: ResolvedRun, tracking_uri: str | None = None) -> RunRecord:
     """Carry out a run to its end and return its record; one that was finished before is only read.
 
     Raises:
-        ClipexpError: as `start`, or training diverged.
+        ClipexpError: as `start`, or as `Execution.events`.
         KeyboardInterrupt: Ctrl-C ended it, with a checkpoint.
     """
     execution = start(resolved, tracking_uri)

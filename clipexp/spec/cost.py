@@ -87,11 +87,21 @@ def _activation_bytes(tower: TowerSpec, tokens: int, bytes_a_value: int) -> int:
 
 
 def memory_bytes(spec: RunSpec) -> int:
-    """An estimate of what training holds at once: weights, AdamW's state, activations, and the loss's logits."""
+    """An estimate of what training holds at once: weights, AdamW's state, activations, and the loss's logits.
+
+    With micro-batches, activations are those of one; pictures as bytes, embeddings and logits stay the whole batch's,
+    and so do the two copies as floats that augmenting makes.
+    """
     bytes_a_value = 2 if spec.train.precision == "bf16" else FP32_BYTES
     model, batch = spec.model, spec.train.batch_size
+    at_once = spec.train.micro_batch or batch
     activations = _activation_bytes(model.vision, num_patches(spec) + 1, bytes_a_value)
     activations += _activation_bytes(model.text, model.context_length, bytes_a_value)
-    pixels = 3 * model.image_size_px**2 * (1 + 2 * FP32_BYTES)
+    pixels = 3 * model.image_size_px**2
+    floats = pixels * 2 * FP32_BYTES
     logits = 4 * batch * batch * FP32_BYTES  # the logits, two softmaxes, and their gradient
-    return num_parameters(spec) * ADAMW_BYTES_A_PARAMETER + batch * (activations + pixels) + logits
+    held = at_once * (activations + floats)
+    if at_once < batch:
+        cached = 2 * 2 * model.embed_dim * FP32_BYTES  # two embeddings a pair and their gradients
+        held = max(held, batch * floats if spec.data.augment != "none" else 0) + batch * cached
+    return num_parameters(spec) * ADAMW_BYTES_A_PARAMETER + batch * pixels + held + logits

@@ -3,7 +3,8 @@
     RunSpec.model_validate({"name": "first", "data": {...}, "train": {...}})
 
 Specs are frozen. What follows from one is a function: `num_steps(spec, num_train_pairs)`, `spec_hash(spec, checksum)`.
-A field marked `Incidental` leaves the result as it is (names, paths, cadences, the device) and stays out of the hash.
+A field marked `Incidental` leaves the result as it is (names, paths, cadences, the device) and stays out of the hash;
+one marked `InHashIfSet` is in it where it is given, so that specs that were written before it was there keep theirs.
 """
 
 import hashlib
@@ -17,13 +18,15 @@ from pydantic_core import PydanticCustomError
 PresetName = Literal["seed", "tiny"]
 BYTE_PAIR_FLOOR = 258  # 256 bytes and the two marks for start and end of text
 CLIP_VOCAB_SIZE = 49_408  # Radford 2021, section 2.4, with the two marks
+SPEC_HASH_DIGITS = 12
 
 
-class _Incidental:
-    """Marks a field that does not affect the result."""
+class _Mark:
+    """Says of a field how it counts in a spec's hash; any other counts as it is."""
 
 
-Incidental = _Incidental()
+Incidental = _Mark()  # never: it does not affect the result
+InHashIfSet = _Mark()  # but where it is None
 
 
 def whole(value: Any) -> Any:
@@ -231,6 +234,13 @@ class TrainSpec(Spec):
     batch_size: Annotated[
         int, BeforeValidator(whole), Field(ge=2, description="Pairs a step; each is told from the others.")
     ]
+    micro_batch: Annotated[
+        Count | None,
+        Incidental,
+        Field(
+            description="Pairs held in memory at once, the same result for more time; divides batch_size; null: all."
+        ),
+    ] = None
     budget: Annotated[BudgetSpec, Field(description="How much training.")]
     precision: Annotated[
         Literal["fp32", "bf16"], Field(description="Arithmetic of the towers; weights and the loss stay fp32.")
@@ -251,6 +261,15 @@ class TrainSpec(Spec):
     keep_last: Annotated[int, Incidental, Field(ge=1, description="How many of the newest checkpoints stay.")] = 2
     keep_best: Annotated[bool, Incidental, Field(description="Whether the best by validation loss stays too.")] = True
 
+    @field_validator("micro_batch")
+    @classmethod
+    def _check_micro_batch(cls, micro_batch: int | None, info: ValidationInfo) -> int | None:
+        batch_size = info.data.get("batch_size", 0)
+        if micro_batch is not None and batch_size % micro_batch:
+            near = largest_divisor(batch_size, micro_batch)
+            raise refuse(f"must divide batch_size {batch_size}, but is {micro_batch}; {near} does")
+        return micro_batch
+
 
 class EvalsSpec(Spec):
     """The frozen validation."""
@@ -263,6 +282,24 @@ class EvalsSpec(Spec):
     num_examples: Annotated[
         int, Incidental, Field(ge=0, description="Captions kept with the five pictures that they found.")
     ] = 8
+
+
+class ContinueSpec(Spec):
+    """Another run's checkpoint, from whose weights and optimizer this one goes on, towards a longer budget."""
+
+    spec_hash: Annotated[str, Field(description="The other run's spec hash.")]
+    samples_seen: Annotated[
+        Count, Field(description="Where its checkpoint is; train.budget.samples counts on from it.")
+    ]
+    weights_sha256: Annotated[str, Field(description="The sha256 of that checkpoint's model file.")]
+
+    @field_validator("spec_hash", "weights_sha256")
+    @classmethod
+    def _check_digits(cls, digits: str, info: ValidationInfo) -> str:
+        num = {"spec_hash": SPEC_HASH_DIGITS, "weights_sha256": 64}[info.field_name or ""]
+        if len(digits) != num or not set(digits) <= set("0123456789abcdef"):
+            raise refuse(f"must be {num} hex digits in small letters, but is {digits!r}")
+        return digits
 
 
 class RunSpec(Spec):
@@ -278,11 +315,20 @@ class RunSpec(Spec):
     schedule: Annotated[ScheduleSpec, Field(description="How the learning rate moves.")] = ScheduleSpec()
     train: Annotated[TrainSpec, Field(description="The loop.")]
     evals: Annotated[EvalsSpec, Field(description="The frozen validation.")] = EvalsSpec()
+    continue_from: Annotated[
+        ContinueSpec | None, InHashIfSet, Field(description="Another run that this one goes on from; null: none.")
+    ] = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if message := size_mismatch(self.data.image_size_px, self.model.image_size_px):
             raise refuse(message, "data.image_size_px")
+        start, samples = start_samples(self), self.train.budget.samples
+        if start and samples is None:
+            raise refuse("must be given in samples where continue_from is: the whole horizon", "train.budget")
+        if start and samples is not None and samples <= start:
+            message = f"is {samples:,}, but continue_from.samples_seen is {start:,} already; raise it: it counts from 0"
+            raise refuse(message, "train.budget.samples")
         return self
 
 
@@ -298,17 +344,32 @@ def budget_samples(spec: RunSpec, num_train_pairs: int) -> int:
     return round((spec.train.budget.epochs or 0) * num_train_pairs)
 
 
+def start_samples(spec: RunSpec) -> int:
+    """Samples seen where the run begins: 0, or where the run that it goes on from was left."""
+    return spec.continue_from.samples_seen if spec.continue_from else 0
+
+
 def num_steps(spec: RunSpec, num_train_pairs: int) -> int:
-    """Optimizer steps: as many whole batches as the budget pays for, and one at least."""
-    return max(1, budget_samples(spec, num_train_pairs) // spec.train.batch_size)
+    """Optimizer steps of this run: as many whole batches as its budget pays for from its start, and one at least."""
+    return max(1, (budget_samples(spec, num_train_pairs) - start_samples(spec)) // spec.train.batch_size)
+
+
+def total_samples(spec: RunSpec, num_train_pairs: int) -> int:
+    """Samples seen at the run's end."""
+    return start_samples(spec) + num_steps(spec, num_train_pairs) * spec.train.batch_size
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of a number that is not above a limit of 1 or more; `(96, 50)` -> 48."""
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
 def result_fields(spec: Spec) -> dict[str, Any]:
-    """What of a spec affects the result, as plain nested data; `Incidental` fields are left out."""
+    """What of a spec affects the result, as plain nested data; see `Incidental` and `InHashIfSet`."""
     kept: dict[str, Any] = {}
     for name, field in type(spec).model_fields.items():
-        if Incidental not in field.metadata:
-            value = getattr(spec, name)
+        value = getattr(spec, name)
+        if Incidental not in field.metadata and not (value is None and InHashIfSet in field.metadata):
             kept[name] = result_fields(value) if isinstance(value, Spec) else value
     return kept
 
@@ -327,11 +388,11 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def spec_hash(spec: RunSpec, data_checksum: str) -> str:
     """The run's identity: 12 hex digits over all that affects the result, the prepared set's checksum included."""
     content = json.dumps({"spec": result_fields(spec), "store": data_checksum}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    return hashlib.sha256(content.encode()).hexdigest()[:SPEC_HASH_DIGITS]
 
 
 def group_hash(spec: RunSpec, data_checksum: str) -> str:
     """What replicates of a spec share: 12 hex digits, as `spec_hash` but for the seed."""
     fields = {key: value for key, value in result_fields(spec).items() if key != "seed"}
     content = json.dumps({"spec": fields, "store": data_checksum}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    return hashlib.sha256(content.encode()).hexdigest()[:SPEC_HASH_DIGITS]

@@ -19,7 +19,7 @@ from clipexp.track.provenance import Git
 from clipexp.track.records import (
     GROUP_TAG,
     REASON_TAG,
-    RESUMED_ON_TAG,
+    RENEWED_TAGS,
     SPEC_HASH_TAG,
     STORE_CHECKSUM_TAG,
     TAG,
@@ -56,8 +56,11 @@ class Identity:
 
     @property
     def ran_on(self) -> str:
-        """What decides the bits beside the spec."""
-        return f"{self.device}, torch {self.versions.get('torch', 'unknown')}"
+        """What decides the bits beside the fields of the spec that decide the result."""
+        train = self.spec.train
+        is_split = train.micro_batch is not None and train.micro_batch < train.batch_size
+        parts = f", micro-batches of {train.micro_batch:,}" if is_split else ""
+        return f"{self.device}, torch {self.versions.get('torch', 'unknown')}{parts}"
 
     def params(self) -> dict[str, str]:
         """The spec, flat; names and hypotheses are tags."""
@@ -119,12 +122,15 @@ def find_launched(client: "MlflowClient", uri: str, launch: str) -> list[str]:
 
 
 def describe(client: "MlflowClient", header: RunHeader) -> None:
-    """Give a run its params, tags and dataset, as far as it has not got them. What is there stays: it came first."""
+    """Give a run its params, tags and dataset, as far as it has not got them.
+
+    What is there stays, since it came first, but for the tags that each attempt renews.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 
     there = client.get_run(header.run_id)
     params = [Param(key, value) for key, value in header.params.items() if key not in there.data.params]
-    new = {key: value for key, value in header.tags.items() if key not in there.data.tags or key == RESUMED_ON_TAG}
+    new = {key: value for key, value in header.tags.items() if key not in there.data.tags or key in RENEWED_TAGS}
     tags = [RunTag(key, value) for key, value in new.items()]
     client.log_batch(header.run_id, params=params, tags=tags)
     if there.inputs is None or not there.inputs.dataset_inputs:

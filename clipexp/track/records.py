@@ -30,6 +30,13 @@ IMPORTED_FROM_TAG = f"{TAG}imported_from"
 RESUMED_ON_TAG = f"{TAG}resumed_on"  # JSON: device, git commit and torch of the attempt that goes on
 REPEAT_TAG = f"{TAG}repeat_of"
 GROUP_TAG = f"{TAG}group"  # the same for all seeds of a spec
+CONTINUES_TAG = f"{TAG}continues"  # the run from whose checkpoint it went on
+STUDY_TAG = f"{TAG}study"  # the study's name
+TRIAL_TAG = f"{TAG}trial"  # the trial's number in it
+ROLE_TAG = f"{TAG}role"  # trial, confirm or extend
+PARENT_TAG = "mlflow.parentRunId"  # the study's own run; MLflow shows the others below it
+# Those that say for whom, where and from what the last attempt went on.
+RENEWED_TAGS = frozenset({RESUMED_ON_TAG, CONTINUES_TAG, STUDY_TAG, TRIAL_TAG, ROLE_TAG, PARENT_TAG})
 PAGE = 1000
 
 
@@ -43,7 +50,10 @@ class Note:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as it was recorded. `final` holds each metric's last value, `curves` all of them where they were read."""
+    """A run as it was recorded. `final` holds each metric's last value, `curves` all of them where they were read.
+
+    study, trial: whose it is, and its number there; None of a run on its own.
+    """
 
     run_id: str
     name: str
@@ -175,6 +185,7 @@ def _record(run: "Run", curves: Curves) -> RunRecord:
     final = {name: series[-1].value for name, series in curves.items()} or dict(run.data.metrics)
     ended = info.end_time
     summary = read_summary(home().journals / info.run_id) if ended else None
+    trial = tags.get(TRIAL_TAG, "")  # a tag, so people can write anything there
     return RunRecord(
         run_id=info.run_id,
         name=info.run_name or info.run_id,
@@ -188,6 +199,8 @@ def _record(run: "Run", curves: Curves) -> RunRecord:
         final=dict(sorted(final.items())),
         started_ms=info.start_time,
         duration_s=summary.duration_s if summary else ((ended - info.start_time) / 1000 if ended else None),
+        study=tags.get(STUDY_TAG),
+        trial=int(trial) if trial.isdecimal() else None,
     )
 
 

@@ -25,7 +25,8 @@ MIN_DURATION_S = 10
 class RunSummary:
     """`summary.json` beside a run's journal, written when an attempt has ended.
 
-    weights_sha256: of the last checkpoint's model file; '' where there was none.
+    weights_sha256: of the last checkpoint's model file; '' where there was none. start_samples: where it began, which
+    is not 0 for a run that goes on from another.
     """
 
     cost_key: str
@@ -34,6 +35,7 @@ class RunSummary:
     duration_s: float
     samples_seen: int
     weights_sha256: str = ""
+    start_samples: int = 0
 
     @classmethod
     def of(cls, header: RunHeader, weights_sha256: str) -> Self:
@@ -41,7 +43,8 @@ class RunSummary:
         folder = header.folder
         reason = end_reason(folder) or ""
         duration_s, samples_seen = active_seconds(folder), last_samples_seen(folder)
-        return cls(header.cost_key, header.device, reason, duration_s, samples_seen, weights_sha256)
+        start = (header.spec.get("continue_from") or {}).get("samples_seen", 0)
+        return cls(header.cost_key, header.device, reason, duration_s, samples_seen, weights_sha256, start)
 
     def write(self, folder: Path) -> None:
         """Keep it with the journal. Raises OSError where there is no room."""
@@ -58,7 +61,7 @@ def cost_key(spec: RunSpec) -> str:
     """12 hex digits over what decides a sample's cost: two specs with the same key run equally fast on one device."""
     train = spec.train
     content = [result_fields(spec.model), spec.data.tokenizer.vocab_size, spec.data.encoding, spec.data.augment]
-    content += [train.batch_size, train.precision]
+    content += [train.batch_size, train.precision, *([train.micro_batch] if train.micro_batch else [])]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -72,5 +75,5 @@ def samples_per_s(key: str, device_prefix: str) -> tuple[float, int] | None:
         summary = read_kept(path)
         alike = summary.get("cost_key") == key and str(summary.get("device", "")).startswith(device_prefix)
         if alike and summary.get("duration_s", 0) >= MIN_DURATION_S:
-            rates.append(summary["samples_seen"] / summary["duration_s"])
+            rates.append((summary["samples_seen"] - summary.get("start_samples", 0)) / summary["duration_s"])
     return (statistics.median(rates), len(rates)) if rates else None

@@ -21,7 +21,7 @@ import torch
 
 from clipexp.data.loader import Batch, Loader
 from clipexp.data.store import PairTable
-from clipexp.errors import RunError
+from clipexp.errors import DivergedError
 from clipexp.events import (
     CheckpointEvent,
     EndEvent,
@@ -34,11 +34,12 @@ from clipexp.events import (
     StopReason,
 )
 from clipexp.model.clip import CLIP
-from clipexp.spec.run import RunSpec, num_steps
+from clipexp.spec.run import RunSpec, total_samples
 from clipexp.track import checkpoint_names
 from clipexp.train import checkpoint
 from clipexp.train.checkpoint import TrainState
 from clipexp.train.checkpoint_writer import CheckpointWriter, Written
+from clipexp.train.memory import telling_exhaustion
 from clipexp.train.pause import cannot_write, pause
 from clipexp.train.training import Training
 
@@ -108,26 +109,27 @@ def train(
         table: the training pairs.
         device: where to compute.
         hooks: evaluation, the way to stop, and where checkpoints go.
-        resume_from: what `checkpoint.recover` found.
+        resume_from: what `checkpoint.recover` found, or `from_parent` made of another run's.
 
     Yields:
         What happens, an EndEvent last. A CheckpointEvent comes once the checkpoint is durable, some steps after what it
         holds; the last one before the EndEvent.
 
     Raises:
-        RunError: the loss, its gradient or a weight is not finite (after a FaultEvent), or the batch is larger than the
-            set.
+        DivergedError: the loss, its gradient or a weight is not finite (after a FaultEvent).
+        MemoryExhaustedError: the device has too little memory.
+        RunError: the batch is larger than the set.
         CheckpointError: a checkpoint could not be written for ten minutes (after PauseEvents).
     """
-    training = Training(spec, device)
-    loader = Loader(table, spec.data, spec.train.batch_size, spec.seed)
-    total = num_steps(spec, table.num_pairs) * spec.train.batch_size
-    if resume_from is not None:
-        training.restore(resume_from)
-    with CheckpointWriter(hooks.checkpoints, hooks.spec_hash, spec.train.keep_last, hooks.before_publish) as writer:
-        run = _Run(training, table, total, hooks, writer)
-        reason = yield from _from_state(run, loader, resume_from)
-        yield EndEvent(training.samples_seen, reason or "finished")
+    with telling_exhaustion(spec.train):
+        training = Training(spec, device)
+        loader = Loader(table, spec.data, spec.train.batch_size, spec.seed)
+        if resume_from is not None:
+            training.restore(resume_from)
+        with CheckpointWriter(hooks.checkpoints, hooks.spec_hash, spec.train.keep_last, hooks.before_publish) as writer:
+            run = _Run(training, table, total_samples(spec, table.num_pairs), hooks, writer)
+            reason = yield from _from_state(run, loader, resume_from)
+            yield EndEvent(training.samples_seen, reason or "finished")
 
 
 def _from_state(run: _Run, loader: Loader, resume_from: TrainState | None) -> Part:
@@ -183,7 +185,8 @@ def _require_finite(training: Training) -> Iterator[Event]:
         return
     message = f"the {what} is not finite at {training.samples_seen:,} samples"
     yield FaultEvent(training.samples_seen, message)
-    raise RunError(f"{message}; lower optim.max_lr (now {training.spec.optim.max_lr}) or lengthen schedule.warmup_frac")
+    remedy = f"lower optim.max_lr (now {training.spec.optim.max_lr}) or lengthen schedule.warmup_frac"
+    raise DivergedError(f"{message}; {remedy}", training.samples_seen)
 
 
 def _evaluate_and_save(run: _Run, *, evaluate: bool, save: bool) -> Part:

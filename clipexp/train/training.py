@@ -1,22 +1,24 @@
 """What steps change: model, optimizer, position, and the open logging window.
 
 training = Training(spec, device)
-training.step(batch, budget_samples)
+training.step(batch, total)
 """
 
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from clipexp.data.augment import augment
 from clipexp.data.loader import Batch
 from clipexp.model.clip import CLIP
-from clipexp.model.loss import info_nce
+from clipexp.model.loss import backward
 from clipexp.spec.run import RunSpec
 from clipexp.train import checkpoint
 from clipexp.train.optim import make_optimizer
-from clipexp.train.schedule import learning_rate
+from clipexp.train.schedule import learning_rate_at
 
 
 class Window:
@@ -41,6 +43,22 @@ class Window:
         self.num_steps = int(state["num_steps"])
 
 
+def from_parent(parent: checkpoint.TrainState, parent_lr: float) -> checkpoint.TrainState:
+    """Where a run begins that goes on from another: its weights, optimizer and place; the rest is fresh.
+
+    parent_lr: the learning rate of the parent's last step there.
+    """
+    progress: dict[str, Any] = {
+        "samples_seen": parent.progress["samples_seen"],
+        "best_loss": float("inf"),
+        "is_best": False,
+        "evaluation_due": True,
+        "window": Window(torch.device("cpu")).state(),
+        "parent_lr": parent_lr,
+    }
+    return checkpoint.TrainState(parent.model, parent.optimizer, progress)
+
+
 class Training:
     """The state that steps change."""
 
@@ -55,30 +73,33 @@ class Training:
         self.window = Window(device)
         self.samples_seen = 0
         self.best_loss = float("inf")
+        self.parent_lr: float | None = None  # of a run that goes on from another
 
-    def step(self, batch: Batch, budget_samples: int) -> None:
-        """One optimizer step."""
+    def step(self, batch: Batch, total: int) -> None:
+        """One optimizer step; `total`: samples seen at the run's end."""
         spec = self.spec
-        lr = learning_rate(spec.schedule, spec.optim.max_lr, batch.end_position / budget_samples)
+        lr = learning_rate_at(spec, batch.end_position, total, self.parent_lr)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         pixels = torch.from_numpy(batch.pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         tokens = torch.from_numpy(batch.tokens).to(self.device, non_blocking=True).long()
         pixels = augment(pixels, spec.data.augment, spec.seed, self.samples_seen)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=spec.train.precision == "bf16"):
-            image_emb, text_emb = self.model(pixels, tokens)
-        loss = info_nce(image_emb, text_emb, self.model.logit_scale)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = backward(self._embed, (pixels, tokens), self.model.logit_scale, spec.train.micro_batch)
         max_norm = spec.optim.grad_clip_norm or float("inf")
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.model.clamp_logit_scale()
-        self.window.loss += loss.detach()
+        self.window.loss += loss
         self.window.grad_norm += grad_norm
         self.window.num_steps += 1
         self.window.num_timed_steps += 1
         self.samples_seen = batch.end_position
+
+    def _embed(self, pixels: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.train.precision == "bf16"):
+            image_emb, text_emb = self.model(pixels, tokens)
+        return image_emb, text_emb
 
     def not_finite(self) -> str | None:
         """What is no longer finite, if anything; waits for the device."""
@@ -95,6 +116,8 @@ class Training:
             "evaluation_due": evaluation_due,
             "window": self.window.state(),
         }
+        if self.parent_lr is not None:
+            progress["parent_lr"] = self.parent_lr
         return checkpoint.TrainState(self.model.state_dict(), checkpoint.flatten_optimizer(self.optimizer), progress)
 
     def restore(self, state: checkpoint.TrainState) -> None:
@@ -103,6 +126,7 @@ class Training:
         checkpoint.restore_optimizer(self.optimizer, state.optimizer)
         self.samples_seen = state.progress["samples_seen"]
         self.best_loss = state.progress["best_loss"]
+        self.parent_lr = state.progress.get("parent_lr")
         self.window.restore(state.progress["window"])
 
     def window_metrics(self, lr: float) -> dict[str, float]:

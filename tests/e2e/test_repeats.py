@@ -13,7 +13,7 @@ import clipexp
 from clipexp import run_command, runner
 from clipexp.data.manifest import data_checksum
 from clipexp.errors import RunError
-from clipexp.launch import first_finished
+from clipexp.launch import LaunchOptions, first_finished
 from clipexp.repeats import compare_bits, group_of, with_seed
 from clipexp.spec.load import ResolvedRun, resolve
 from clipexp.spec.run import spec_hash
@@ -24,9 +24,9 @@ from tests.small import small_content
 
 def test_a_repeat_has_the_same_bits_and_stands_beside_the_run(fresh: Path, short: ResolvedRun) -> None:
     with pytest.raises(RunError, match="--again repeats a finished run"):
-        runner.start(short, again=True)
+        runner.start(short, options=LaunchOptions(again=True))
     first = clipexp.run(short)
-    repeat = runner.start(short, again=True)
+    repeat = runner.start(short, options=LaunchOptions(again=True))
     list(repeat.events())
     assert repeat.run_id != first.run_id
     assert repeat.record().tags["clipexp.repeat_of"] == first.run_id

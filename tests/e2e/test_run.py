@@ -16,6 +16,7 @@ import clipexp
 from clipexp import runner
 from clipexp.errors import ClipexpError, RunError, TrackingError
 from clipexp.events import EndEvent, StepEvent
+from clipexp.launch import LaunchOptions
 from clipexp.spec.load import ResolvedRun, load_spec, resolve
 from clipexp.track import checkpoint_names
 from clipexp.track.home import home
@@ -269,7 +270,7 @@ def test_with_no_checkpoint_whole_the_run_stays_as_it_was_until_another_is_begun
     with pytest.raises(ClipexpError, match=r"no checkpoint in .* is whole; .* --from-start"):
         runner.start(small_run)
     assert execution.record().status == "KILLED"
-    anew = runner.start(small_run, from_start=True)
+    anew = runner.start(small_run, options=LaunchOptions(from_start=True))
     assert list(anew.events())[-1] == EndEvent(640, "finished")
     assert anew.run_id != execution.run_id
     assert weights(anew.run_id) == finished_weights

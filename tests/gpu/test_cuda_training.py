@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from clipexp.errors import MemoryExhaustedError
 from clipexp.events import EndEvent, Event, StepEvent
 from clipexp.model.clip import CLIP
 from clipexp.track import checkpoint_names
@@ -144,3 +145,33 @@ def test_a_run_begun_on_the_gpu_can_end_on_the_cpu(small_store: Path, tmp_path: 
     *_, end = on_cpu.events(on_cpu.spec())
     assert end == EndEvent(24 * BATCH, "finished")
     assert checkpoint_names.newest(tmp_path / "run") == tmp_path / "run" / checkpoint_names.name_at(24 * BATCH)
+
+
+def test_micro_batches_on_the_gpu_take_the_steps_of_the_whole_batch(runs: Runs) -> None:
+    data = {"augment": "random_resized_crop", "captions": "sample"}
+    found = []
+    for micro_batch in (None, 4):
+        train = {"micro_batch": micro_batch, "log_every_samples": BATCH}
+        spec = runs.spec(train=train, data=data, optim={"eps": 1e-3})
+        found.append(losses(runs.events(spec, folder=f"micro-{micro_batch}")))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
+def test_out_of_gpu_memory_can_be_tried_again_at_once_in_micro_batches(runs: Runs) -> None:
+    """The failed attempt's error is still at hand, but not what it held."""
+    tower = {"width": 192, "layers": 4, "heads": 4}
+    train = {"batch_size": 256, "budget": {"samples": 512}}
+    specs = [
+        runs.spec(train={**train, "micro_batch": micro_batch}, model={"patch_size_px": 4, "vision": tower})
+        for micro_batch in (None, 8)
+    ]
+    limit_bytes = torch.cuda.memory_allocated() + 300_000_000
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(limit_bytes / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        with pytest.raises(MemoryExhaustedError, match=r"train\.micro_batch=128") as caught:
+            list(runs.events(specs[0]))
+        assert caught.value.micro_batch is None
+        assert list(runs.events(specs[1]))[-1] == EndEvent(512, "finished")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)

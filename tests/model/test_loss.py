@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipexp.model.loss import info_nce
+from clipexp.model.loss import backward, info_nce
 
 SCALE_1 = torch.tensor(0.0)  # exp(0) = 1
 
@@ -65,3 +65,37 @@ def test_gradients_are_those_of_finite_differences() -> None:
     images, texts = random_pairs(4, torch.double)
     scale = torch.tensor(1.0, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(info_nce, (images.requires_grad_(), texts.requires_grad_(), scale))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 6, 12])
+def test_parts_give_the_gradients_of_the_whole_batch_in_double_precision_to_the_last_digits(micro_batch: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    pixels, tokens = torch.randn(2, 12, 5, generator=generator, dtype=torch.float64)
+    grads = []
+    for parts in (None, micro_batch):
+        weight = torch.linspace(-1, 1, 20, dtype=torch.float64).reshape(5, 4).requires_grad_()
+        scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+
+        def embed(a: Tensor, b: Tensor, weight: Tensor = weight) -> tuple[Tensor, Tensor]:
+            return F.normalize(a @ weight, dim=-1), F.normalize((b @ weight).tanh(), dim=-1)
+
+        loss = backward(embed, (pixels, tokens), scale, parts)
+        assert weight.grad is not None
+        assert scale.grad is not None
+        grads.append((loss, weight.grad, scale.grad))
+    for whole, in_parts in zip(*grads, strict=True):
+        torch.testing.assert_close(in_parts, whole, rtol=1e-12, atol=1e-14)
+
+
+def test_gradients_add_to_those_that_are_there() -> None:
+    images, texts = random_pairs(4)
+    sums = []
+    for parts in (None, 2):
+        scale = torch.tensor(0.5, requires_grad=True)
+        weight = torch.ones(4, requires_grad=True)
+        for _ in range(2):
+            backward(lambda a, b, w=weight: (a * w, b * w), (images, texts), scale, parts)  # type: ignore[misc]
+        assert scale.grad is not None
+        assert weight.grad is not None
+        sums.append(torch.cat([scale.grad[None], weight.grad]))
+    torch.testing.assert_close(sums[1], sums[0], rtol=1e-5, atol=1e-7)

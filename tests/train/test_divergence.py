@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clipexp.errors import RunError
+from clipexp.errors import DivergedError
 from clipexp.events import Event, FaultEvent, StopReason
 from clipexp.model.clip import CLIP
 from clipexp.train import checkpoint
@@ -15,9 +15,9 @@ from clipexp.train.loop import Evaluation, Hooks
 from tests.train.conftest import Runs
 
 
-def until_error(events: Iterator[Event]) -> tuple[list[Event], RunError]:
+def until_error(events: Iterator[Event]) -> tuple[list[Event], DivergedError]:
     seen: list[Event] = []
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(DivergedError) as caught:
         seen.extend(events)
     return seen, caught.value
 
@@ -52,6 +52,7 @@ def test_a_learning_rate_of_a_million_ends_in_a_fault_and_its_remedy(runs: Runs)
     assert isinstance(events[-1], FaultEvent)
     assert "not finite at" in events[-1].message
     assert "lower optim.max_lr (now 1000000.0)" in str(error)
+    assert error.samples_seen == events[-1].samples_seen
     assert all_finite(runs.checkpoints / "run")
 
 
