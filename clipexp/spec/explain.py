@@ -1,53 +1,63 @@
 """From pydantic's findings to what a person can act on: the line, what is wrong, and the nearest valid key.
 
-explain(validation_error.errors()[0], tree)  # Problem("run1.yaml:12", "optim.max_lrr is unknown; did you mean max_lr?")
+explain(validation_error.errors()[0], tree, RunSpec)
+# Problem("run1.yaml:12", "optim.max_lrr is unknown; did you mean max_lr?")
 """
 
 import difflib
-import types
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from clipexp.errors import Problem
-from clipexp.spec.run import RunSpec
+from clipexp.spec.shape import Model, all_paths, description_by_key, kinds
 from clipexp.spec.yaml_lines import Node
 
 
-def explain(detail: ErrorDetails, tree: Node) -> Problem:
-    """One of pydantic's findings, at its line."""
+def explain(detail: ErrorDetails, tree: Node, root: Model) -> Problem:
+    """One of pydantic's findings about a `root`, at its line."""
     node, parent, path = _find(detail, tree)
-    dotted, near_key = ".".join(path), str(node.key_origin)
+    dotted, near_key = ".".join(path).replace(".[", "["), str(node.key_origin)
     match detail["type"]:
         case "extra_forbidden":
-            return Problem(near_key, f"{dotted} is unknown{_instead(path, _kind(parent))}")
+            return Problem(near_key, f"{dotted} is unknown{_instead(path, _kind(parent), root)}")
         case "missing":
-            return Problem(near_key, f"{dotted} is missing; {_meaning(path)}")
+            return Problem(near_key, f"{dotted} is missing; {_meaning(path, _kind(node), root)}")
         case "union_tag_not_found":
-            return Problem(near_key, f"{dotted}.kind is missing; it is {_listed(_kinds(path))}")
+            return Problem(near_key, f"{dotted}.kind is missing; it is {_listed(kinds(root, path))}")
         case "union_tag_invalid":
-            node = node.value["kind"]
-            message = f"{dotted}.kind must be {_listed(_kinds(path))}{_given(node)}{_close(node, _kinds(path))}"
+            node, variants = node.value["kind"], kinds(root, path)
+            message = f"{dotted}.kind must be {_listed(variants)}{_given(node)}{_close(node, variants)}"
         case "model_type" | "model_attributes_type":
-            message = f"{dotted} must be a mapping{_given(node)}; {_example(path, node)}"
+            message = f"{dotted} must be a mapping{_given(node)}; {_example(path, node, root)}"
+        case "inconsistent" if isinstance(node.value, dict):
+            return Problem(near_key, f"{dotted} {detail['msg']}")
+        case _:
+            message = f"{dotted} {_reason(detail, node)}"
+    return Problem(str(node.origin), message)
+
+
+def _reason(detail: ErrorDetails, node: Node) -> str:
+    """What is wrong with a plain value, for which neither its place nor its siblings matter."""
+    match detail["type"]:
         case "inconsistent":
-            message = f"{dotted} {detail['msg']}"
+            return detail["msg"]
+        case "too_short":
+            return "is empty; name one at least"
+        case "dict_type":
+            reason, remedy = "must be a mapping", ""
         case "literal_error":
             choices = str(detail["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-            message = f"{dotted} must be {_listed(choices)}{_given(node)}{_close(node, choices)}"
+            reason, remedy = f"must be {_listed(choices)}", _close(node, choices)
         case "string_type" if isinstance(node.value, bool | int | float):
-            message = f"{dotted} must be a text{_given(node)}; put it in quotes"
+            reason, remedy = "must be a text", "; put it in quotes"
         case "string_pattern_mismatch":
-            message = (
-                f"{dotted} must be letters, digits, '.', '_' and '-', beginning with a letter or digit{_given(node)}"
-            )
+            reason, remedy = "must be letters, digits, '.', '_' and '-', beginning with a letter or digit", ""
         case _:
-            reason = detail["msg"].replace("Input should be ", "must be ").replace("a valid string", "a text")
-            message = f"{dotted} {reason[:1].lower()}{reason[1:]}{_given(node)}"
-    return Problem(str(node.origin), message)
+            told = detail["msg"].replace("Input should be ", "must be ").replace("a valid string", "a text")
+            reason, remedy = f"{told[:1].lower()}{told[1:]}", ""
+    return f"{reason}{_given(node)}{remedy}"
 
 
 def _find(detail: ErrorDetails, tree: Node) -> tuple[Node, Node, list[str]]:
@@ -60,6 +70,9 @@ def _find(detail: ErrorDetails, tree: Node) -> tuple[Node, Node, list[str]]:
         if isinstance(node.value, dict) and part in node.value:
             node, parent = node.value[part], node
             path.append(part)
+        elif node.items and part.isdigit():
+            node, parent = node.items[int(part)], node
+            path.append(f"[{part}]")
         elif _kind(node) != part:  # pydantic names the variant in between
             path.append(part)
     return node, parent, path
@@ -90,12 +103,12 @@ def _close(node: Node, choices: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _instead(path: list[str], kind: Any) -> str:
+def _instead(path: list[str], kind: Any, root: Model) -> str:
     """What to write for an unknown key: a sibling if one is near, else a key of another section, else what there is."""
-    siblings = sorted(_description_by_key(path[:-1], kind))
+    siblings = sorted(description_by_key(root, path[:-1], kind))
     if near := difflib.get_close_matches(path[-1], siblings, n=1, cutoff=0.6):
         return f"; did you mean {near[0]}?"
-    elsewhere = set(_all_paths(RunSpec)) - {".".join(path)}
+    elsewhere = set(all_paths(root)) - {".".join(path)}
     leaves = {dotted.split(".")[-1] for dotted in elsewhere}
     if near := difflib.get_close_matches(path[-1], leaves, n=1, cutoff=0.75):
         matches = [dotted for dotted in elsewhere if dotted.split(".")[-1] == near[0]]
@@ -104,57 +117,13 @@ def _instead(path: list[str], kind: Any) -> str:
     return f"{of_kind}; valid keys: {', '.join(siblings)}" if siblings else ""
 
 
-def _meaning(path: list[str]) -> str:
-    description = _description_by_key(path[:-1]).get(path[-1], "")
+def _meaning(path: list[str], kind: Any, root: Model) -> str:
+    description = description_by_key(root, path[:-1], kind).get(path[-1], "")
     return f"{description[:1].lower()}{description[1:]}".rstrip(".") or "add it"
 
 
-def _example(path: list[str], node: Node) -> str:
+def _example(path: list[str], node: Node, root: Model) -> str:
     """What a mapping at a path may look like."""
-    if kinds := _kinds(path):
-        return f"write {{kind: {node.value if node.value in kinds else kinds[0]}}}"
-    return f"its keys are {', '.join(sorted(_description_by_key(path)))}"
-
-
-def _kinds(path: list[str]) -> list[str]:
-    """The variants that a tagged section may be; none for a section of one form."""
-    models = _models_at(path)
-    return [kind for model in models for kind in _kinds_of(model)] if len(models) > 1 else []
-
-
-def _kinds_of(model: type[BaseModel]) -> tuple[str, ...]:
-    return typing.get_args(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
-
-
-def _description_by_key(path: list[str], kind: Any = None) -> dict[str, str]:
-    """Keys valid below a path, with what they mean: those of the variant `kind`, or of all variants together."""
-    models = _models_at(path)
-    of_kind = [model for model in models if kind in _kinds_of(model)]
-    fields = [item for model in of_kind or models for item in model.model_fields.items()]
-    return {name: field.description or "" for name, field in fields}
-
-
-def _models_at(path: list[str]) -> list[type[BaseModel]]:
-    models: list[type[BaseModel]] = [RunSpec]
-    for part in path:
-        models = [sub for model in models if part in model.model_fields for sub in _sub_models(model, part)]
-    return models
-
-
-def _sub_models(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
-    """The spec classes that a field may hold, several for a tagged union."""
-    pending, found = [model.model_fields[name].annotation], list[type[BaseModel]]()
-    while pending:
-        annotation = pending.pop(0)
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            found.append(annotation)
-        elif isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is not None:
-            pending += typing.get_args(annotation)
-    return found
-
-
-def _all_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name in model.model_fields:
-        yield f"{prefix}{name}"
-        for sub in _sub_models(model, name):
-            yield from _all_paths(sub, f"{prefix}{name}.")
+    if variants := kinds(root, path):
+        return f"write {{kind: {node.value if node.value in variants else variants[0]}}}"
+    return f"its keys are {', '.join(sorted(description_by_key(root, path)))}"

@@ -1,24 +1,31 @@
-"""From a YAML file to a validated spec: extends, deep merge, preset, `--set`, one validation.
+"""From a YAML file to a validated spec: extends, deep merge, a study's parameters, `--set`, preset, one validation.
 
     resolved = load_spec("experiments/run1.yaml", ["optim.max_lr=1e-3"])
     resolved.spec.optim.max_lr  # 0.001
     resolved.origin("optim.max_lr")  # "--set optim.max_lr=1e-3"
 
+    experiment = read_experiment("experiments/run1.yaml")  # files are read here, once
+    experiment.resolved(nested({"optim.max_lr": 1e-3}, lambda path: Origin("study lr")))
+
 Every mistake is reported at once, each with its file and line, what is wrong, and the nearest valid key.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from clipexp.errors import Problem, SpecError
 from clipexp.spec.explain import explain
 from clipexp.spec.presets import MODEL_BY_PRESET
-from clipexp.spec.run import RunSpec, size_mismatch
-from clipexp.spec.yaml_lines import Node, Origin, parse, scalar
+from clipexp.spec.run import RunSpec, Spec, size_mismatch
+from clipexp.spec.shape import Model, container, fields_at
+from clipexp.spec.yaml_lines import Node, Origin, parse, plain, scalar
+
+SpecT = TypeVar("SpecT", bound=Spec)
 
 DEFAULT = Origin("default", is_file=False)
 EXTENDS = "extends"
@@ -38,6 +45,43 @@ class ResolvedRun:
         return str(self.origin_by_path.get(path, DEFAULT))
 
 
+@dataclass
+class Reading:
+    """What comes up while files are read."""
+
+    problems: list[Problem] = field(default_factory=list)
+    is_complete: bool = True  # False where a base can't be read: what is missing may stand there
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment's files say, merged but not validated: read once, resolved often."""
+
+    tree: Node
+    reading: Reading
+
+    def resolved(self, amendment: Node | None = None, overrides: Sequence[str] = ()) -> ResolvedRun:
+        """Validate the files' values with an amendment (see `nested`) and `--set` overrides laid over them.
+
+        Raises:
+            SpecError: everything that is wrong with it.
+        """
+        reading = Reading([*self.reading.problems], self.reading.is_complete)
+        tree = self.tree if amendment is None else _merge(self.tree, amendment, "")
+        tree = _with_preset(with_overrides(tree, overrides, RunSpec, reading.problems))
+        spec, details = validated(RunSpec, tree)
+        if spec is None:
+            unknown_preset = any(detail["loc"] == ("model", "preset") for detail in details)
+            for detail in details:
+                brought = not reading.is_complete or (unknown_preset and detail["loc"][0] == "model")
+                if not (detail["type"] == "missing" and brought):  # the base or the preset would have brought it
+                    reading.problems.append(explain(detail, tree, RunSpec))
+            reading.problems += _size_problems(tree)
+        if spec is None or reading.problems:
+            raise SpecError(in_order(reading.problems))
+        return ResolvedRun(spec, dict(_origins(tree)))
+
+
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> ResolvedRun:
     """Read a spec, with all that it extends.
 
@@ -48,27 +92,54 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> ResolvedRun:
     Raises:
         SpecError: everything that is wrong with it.
     """
-    reading = _Reading()
-    tree = _with_bases(Path(path), (), reading)
-    for override in overrides:
-        tree = _merge(tree, _override_node(override, reading.problems), "")
-    return _validate(_with_preset(tree), reading)
+    return read_experiment(path).resolved(overrides=overrides)
+
+
+def read_experiment(path: str | Path) -> Experiment:
+    """Read a spec's files, with all that it extends. Mistakes in them are told when it is resolved.
+
+    Raises:
+        SpecError: the file itself can't be read.
+    """
+    reading = Reading()
+    return Experiment(_with_bases(Path(path), (), reading), reading)
 
 
 def resolve(content: Mapping[str, Any]) -> ResolvedRun:
     """Validate a spec that is at hand as plain nested data, with the same presets and errors as a file."""
-    return _validate(_with_preset(_plain_node(content, ROOT)), _Reading())
+    return Experiment(_plain_node(content, ROOT), Reading()).resolved()
 
 
-@dataclass
-class _Reading:
-    """What comes up while files are read."""
+def nested(value_by_path: Mapping[str, Any], origin_of: Callable[[str], Origin]) -> Node:
+    """Values at dotted paths as a tree to lay over another, the later over the earlier."""
+    tree = Node({}, ROOT, ROOT)
+    for path, value in value_by_path.items():
+        node = _plain_node(value, origin_of(path))
+        tree = _merge(tree, _at_keys(path.split("."), node), "")
+    return tree
 
-    problems: list[Problem] = field(default_factory=list)
-    is_complete: bool = True  # False where a base can't be read: what is missing may stand there
+
+def with_overrides(tree: Node, overrides: Sequence[str], root: Model, problems: list[Problem]) -> Node:
+    """A tree of a `root`, amended by what stands after `--set`."""
+    for override in overrides:
+        tree = _merge(tree, _override_node(override, tree, root, problems), "")
+    return tree
 
 
-def _with_bases(path: Path, below: tuple[Path, ...], reading: _Reading) -> Node:
+def validated(root: type[SpecT], tree: Node) -> tuple[SpecT | None, list[ErrorDetails]]:
+    """The spec that a tree holds; or None, and what is wrong with it."""
+    try:
+        return root.model_validate(plain(tree)), []
+    except ValidationError as error:
+        return None, error.errors()
+
+
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Each problem once, by file and line."""
+    return sorted(dict.fromkeys(problems), key=_place)
+
+
+def _with_bases(path: Path, below: tuple[Path, ...], reading: Reading) -> Node:
     """A file laid over what it extends, the last named base over the earlier ones."""
     node = parse(path, reading.problems)
     chain = (*below, path.resolve())
@@ -84,7 +155,7 @@ def _with_bases(path: Path, below: tuple[Path, ...], reading: _Reading) -> Node:
     return _merge(tree, Node(members, node.origin, node.key_origin), "")
 
 
-def _base(path: Path, named_at: Origin, chain: tuple[Path, ...], reading: _Reading) -> Node:
+def _base(path: Path, named_at: Origin, chain: tuple[Path, ...], reading: Reading) -> Node:
     if not path.is_file():
         remedy = "give its path from this file's folder"
         raise SpecError([Problem(str(named_at), f"extends {path.name}, but there is no file {path}; {remedy}")])
@@ -94,7 +165,7 @@ def _base(path: Path, named_at: Origin, chain: tuple[Path, ...], reading: _Readi
     return _with_bases(path, chain, reading)
 
 
-def _base_names(bases: Node, reading: _Reading) -> list[str]:
+def _base_names(bases: Node, reading: Reading) -> list[str]:
     names = [bases.value] if isinstance(bases.value, str) else bases.value
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return names
@@ -137,26 +208,37 @@ def _with_preset(tree: Node) -> Node:
 def _plain_node(value: Any, origin: Origin) -> Node:
     if isinstance(value, Mapping):
         value = {str(key): _plain_node(member, origin) for key, member in value.items()}
-    return Node(value, origin, origin)
+    items = tuple(_plain_node(member, origin) for member in value) if isinstance(value, list) else ()
+    return Node(value, origin, origin, items)
 
 
-def _override_node(override: str, problems: list[Problem]) -> Node:
+def _at_keys(keys: Sequence[str], node: Node) -> Node:
+    for key in reversed(keys):
+        node = Node({key: node}, node.origin, node.origin)
+    return node
+
+
+def _override_node(override: str, tree: Node, root: Model, problems: list[Problem]) -> Node:
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     origin = Origin(f"--set {override}", is_file=False)
     if not equals or not all(keys):
-        problems.append(Problem(str(origin), "takes dotted.path=value, such as optim.max_lr=1e-3"))
+        example = "search.optim.max_lr.high=1e-2" if "search" in root.model_fields else "optim.max_lr=1e-3"
+        problems.append(Problem(str(origin), f"takes dotted.path=value, such as {example}"))
         return Node({}, origin, origin)
-    node = _plain_node(scalar(text), origin)
-    for key in reversed(keys):
-        node = Node({key: node}, origin, origin)
-    return node
+    return _at_keys(_with_dotted_key(keys, tree, root), _plain_node(scalar(text), origin))
 
 
-def _plain(node: Node) -> Any:
-    if isinstance(node.value, dict):
-        return {key: _plain(member) for key, member in node.value.items()}
-    return node.value
+def _with_dotted_key(keys: list[str], tree: Node, root: Model) -> list[str]:
+    """Below a mapping of free keys, which are dotted paths themselves: the one that is there, or else all the rest."""
+    section, rest = keys[0], keys[1:]
+    if not rest or all(container(field.annotation) is not dict for field in fields_at(root, [section])):
+        return keys
+    there = at(tree, [section])
+    for num_parts in range(len(rest), 0, -1):
+        if there and isinstance(there.value, dict) and (key := ".".join(rest[:num_parts])) in there.value:
+            return [section, key, *rest[num_parts:]]
+    return [section, ".".join(rest)]
 
 
 def _origins(node: Node, path: str = "") -> Iterator[tuple[str, Origin]]:
@@ -167,23 +249,6 @@ def _origins(node: Node, path: str = "") -> Iterator[tuple[str, Origin]]:
         yield path, node.origin
 
 
-def _validate(tree: Node, reading: _Reading) -> ResolvedRun:
-    problems = reading.problems
-    try:
-        spec = RunSpec.model_validate(_plain(tree))
-    except ValidationError as error:
-        details = error.errors()
-        unknown_preset = any(detail["loc"] == ("model", "preset") for detail in details)
-        for detail in details:
-            brought = not reading.is_complete or (unknown_preset and detail["loc"][0] == "model")
-            if not (detail["type"] == "missing" and brought):  # the base or the preset would have brought it
-                problems.append(explain(detail, tree))
-        problems += _size_problems(tree)
-    if problems:
-        raise SpecError(sorted(dict.fromkeys(problems), key=_place))
-    return ResolvedRun(spec, dict(_origins(tree)))
-
-
 def _place(problem: Problem) -> tuple[str, int]:
     """Sorts problems by file and line."""
     file, _, line = problem.where.rpartition(":")
@@ -192,14 +257,15 @@ def _place(problem: Problem) -> tuple[str, int]:
 
 def _size_problems(tree: Node) -> list[Problem]:
     """The check between sections, which validation skips where anything else is wrong."""
-    stored, model = (_at(tree, (section, "image_size_px")) for section in ("data", "model"))
+    stored, model = (at(tree, (section, "image_size_px")) for section in ("data", "model"))
     if stored is None or model is None or not (type(stored.value) is type(model.value) is int):
         return []
     message = size_mismatch(stored.value, model.value)
     return [Problem(str(stored.origin), f"data.image_size_px {message}")] if message else []
 
 
-def _at(tree: Node, path: Sequence[str]) -> Node | None:
+def at(tree: Node, path: Sequence[str]) -> Node | None:
+    """What stands below keys, if anything."""
     for key in path:
         if not isinstance(tree.value, dict) or key not in tree.value:
             return None

@@ -1,4 +1,4 @@
-"""The page of all spec fields: `python -m clipexp.spec.reference` writes docs/spec.md."""
+"""The pages of all spec fields: `python -m clipexp.spec.reference` writes docs/spec.md and docs/study-spec.md."""
 
 import types
 import typing
@@ -12,6 +12,8 @@ from pydantic_core import PydanticUndefined
 
 from clipexp.spec.presets import MODEL_BY_PRESET
 from clipexp.spec.run import Incidental, RunSpec
+from clipexp.spec.shape import container, kinds_of, sections
+from clipexp.spec.study import StudySpec
 
 PAGE = Path("docs/spec.md")
 HEAD = """# Fields of an experiment
@@ -20,43 +22,46 @@ Written by `python -m clipexp.spec.reference`. Each is a line in a file of `expe
 field marked ° leaves the result as it is and is not part of the spec's hash. `extends: FILE` (or a list) takes all
 values of another file first; `model: {preset: NAME}` takes the sizes of a preset: %s.
 
-| field | values | default | what it does |
+"""
+STUDY_PAGE = Path("docs/study-spec.md")
+STUDY_HEAD = """# Fields of a study
+
+Written by `python -m clipexp.spec.reference`. Each is a line in a file of `studies/`, or, but for those of `baselines`,
+`--set FIELD=VALUE`. `PATH` is a [field of an experiment](spec.md), such as `optim.max_lr`.
+
+"""
+TABLE = """| field | values | default | what it does |
 | --- | --- | --- | --- |
 """
 
 
 def reference_page() -> str:
-    """The page, as markdown."""
+    """The page of experiments, as markdown."""
     presets = ", ".join(f"`{name}`" for name in MODEL_BY_PRESET)
-    return HEAD % presets + "\n".join(_rows(RunSpec, "")) + "\n"
+    return HEAD % presets + TABLE + "\n".join(_rows(RunSpec, "")) + "\n"
+
+
+def study_reference_page() -> str:
+    """The page of studies, as markdown."""
+    return STUDY_HEAD + TABLE + "\n".join(_rows(StudySpec, "")) + "\n"
 
 
 def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        sections = _sections(field.annotation)
-        if not sections:
+        path = f"{prefix}{name}"
+        held = sections(field.annotation)
+        if not held:
             mark = " °" if Incidental in field.metadata else ""
             values, default = _values(field.annotation), _default(field)
-            yield f"| `{prefix}{name}`{mark} | {values} | {default} | {field.description or ''} |"
-        for section in sections:
-            kind = _kind(section) if len(sections) > 1 else ""
+            yield f"| `{path}`{mark} | {values} | {default} | {field.description or ''} |"
+        free = container(field.annotation)
+        member = path if free is None else f"{path}.PATH" if free is dict else f"{path}[]"
+        for section in held:
+            kind = kinds_of(section)[0] if len(held) > 1 else ""
             if kind:
-                yield f"| `{prefix}{name}.kind: {kind}` | | | {_first_sentence(section)} |"
-            rows = _rows(section, f"{prefix}{name}.")
-            yield from (row for row in rows if not (kind and row.startswith(f"| `{prefix}{name}.kind`")))
-
-
-def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """The specs that a field holds: one, several for a tagged union, none for a plain value."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if isinstance(annotation, types.UnionType):
-        return [section for member in typing.get_args(annotation) for section in _sections(member)]
-    return []
-
-
-def _kind(section: type[BaseModel]) -> str:
-    return str(typing.get_args(section.model_fields["kind"].annotation)[0])
+                yield f"| `{member}.kind: {kind}` | | | {_first_sentence(section)} |"
+            rows = _rows(section, f"{member}.")
+            yield from (row for row in rows if not (kind and row.startswith(f"| `{member}.kind`")))
 
 
 def _first_sentence(section: type[BaseModel]) -> str:
@@ -64,6 +69,8 @@ def _first_sentence(section: type[BaseModel]) -> str:
 
 
 def _values(annotation: Any) -> str:
+    if form := container(annotation):
+        return "list of values" if form is list else "mapping of paths to values"
     if typing.get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(annotation))
     if typing.get_origin(annotation) is typing.Annotated:
@@ -74,10 +81,11 @@ def _values(annotation: Any) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    if field.is_required():
         return "needed"
-    return "none" if field.default in (None, "") else f"`{str(field.default).lower()}`"
+    return "none" if field.default in (None, "", PydanticUndefined) else f"`{str(field.default).lower()}`"
 
 
 if __name__ == "__main__":
     PAGE.write_text(reference_page())
+    STUDY_PAGE.write_text(study_reference_page())

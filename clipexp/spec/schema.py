@@ -1,4 +1,7 @@
-"""The JSON schema of experiment files, for editors: `python -m clipexp.spec.schema` writes experiments/schema.json."""
+"""The JSON schemas of experiments and studies, for editors.
+
+`python -m clipexp.spec.schema` writes experiments/schema.json and studies/schema.json.
+"""
 
 import json
 from pathlib import Path
@@ -6,8 +9,12 @@ from typing import Any
 
 from clipexp.spec.load import EXTENDS
 from clipexp.spec.run import RunSpec
+from clipexp.spec.shape import all_paths
+from clipexp.spec.study import StudySpec
 
 SCHEMA_FILE = Path("experiments/schema.json")
+STUDY_SCHEMA_FILE = Path("studies/schema.json")
+COMMENT = "Regenerate with: python -m clipexp.spec.schema"
 
 
 def experiment_schema() -> str:
@@ -15,7 +22,7 @@ def experiment_schema() -> str:
     schema = RunSpec.model_json_schema()
     _forget_required(schema)
     schema["title"] = "clipexp experiment"
-    schema["$comment"] = "Regenerate with: python -m clipexp.spec.schema"
+    schema["$comment"] = COMMENT
     path = {"type": "string"}
     schema["properties"] = {
         EXTENDS: {
@@ -24,6 +31,15 @@ def experiment_schema() -> str:
         },
         **schema["properties"],
     }
+    return json.dumps(schema, indent=1) + "\n"
+
+
+def study_schema() -> str:
+    """The schema of studies as JSON. Searched paths are those of a run, so that editors complete them."""
+    schema = StudySpec.model_json_schema()
+    schema["title"] = "clipexp study"
+    schema["$comment"] = COMMENT
+    schema["properties"]["search"]["propertyNames"] = {"enum": list(all_paths(RunSpec))}
     return json.dumps(schema, indent=1) + "\n"
 
 
@@ -39,3 +55,4 @@ def _forget_required(node: Any) -> None:
 
 if __name__ == "__main__":
     SCHEMA_FILE.write_text(experiment_schema())
+    STUDY_SCHEMA_FILE.write_text(study_schema())

@@ -2,11 +2,14 @@
 
     StudySpec.model_validate({"name": "quick", "base": "run1.yaml", "search": {...}, "budget": {"trials": 16}, ...})
 
-What is known from a study alone is checked here; what needs its base experiment, in `study_load`.
+What is known from a study alone is checked here; what needs its base experiment, in `study_checks`.
 """
 
+import json
 import math
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self, assert_never
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -30,6 +33,8 @@ class RangeDim(Spec):
         _check_ends(self.low, self.high, is_log=self.log)
         if self.log and self.step is not None:
             raise refuse("can't have both log and step; leave one out")
+        if self.step is not None:
+            _check_steps(self.low, self.high, self.step)
         return self
 
 
@@ -47,6 +52,7 @@ class IntDim(Spec):
         _check_ends(self.low, self.high, is_log=self.log)
         if self.log and self.step != 1:
             raise refuse("can't have both log and step; leave one out")
+        _check_steps(self.low, self.high, self.step)
         return self
 
 
@@ -74,21 +80,82 @@ class ChoiceDim(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len({repr(value) for value in self.values}) < len(self.values):
-            raise refuse("names a value twice; leave one out", "values")
+        for idx, value in enumerate(self.values):
+            if value in self.values[:idx]:
+                raise refuse(f"holds {shown(value)} twice; leave one out", "values")
         return self
 
 
 def _check_ends(low: float, high: float, *, is_log: bool) -> None:
     if low > high:
-        raise refuse(f"is empty: low {low:g} is above high {high:g}; swap them")
+        raise refuse(f"is empty: low {shown(low)} is above high {shown(high)}; swap them")
     if low == high:
-        raise refuse(f"is empty: low and high are both {low:g}; widen it, or set the value in the base")
+        raise refuse(f"is empty: low and high are both {shown(low)}; widen it, or set the value in the base")
     if is_log and low <= 0:
-        raise refuse(f"is a log range, which can't reach {low:g}; give a low above 0, or leave log out", "low")
+        raise refuse(f"is a log range, which can't reach {shown(low)}; give a low above 0, or leave log out", "low")
+
+
+def _check_steps(low: float, high: float, step: float) -> None:
+    if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)):  # as people count: 0.3 is three times 0.1
+        above = low + math.ceil((high - low) / step) * step
+        reason = f"is no whole number of steps of {shown(step)} above {shown(low)}"
+        raise refuse(f"{reason}, but {shown(high)}; {shown(_clean(above))} is the next that is", "high")
+
+
+def _is_whole(steps: float) -> bool:
+    return abs(steps - round(steps)) < 1e-6
+
+
+def _clean(value: float) -> float:
+    """Without what binary fractions add: 0.1 + 0.2 is 0.3."""
+    return value if isinstance(value, int) else float(f"{value:.12g}")
+
+
+def shown(value: Value) -> str:
+    """A value as a message gives it: 0.003, 4096, [1,2]."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 Dim = Annotated[RangeDim | IntDim | PowerOfTwoDim | ChoiceDim, Field(discriminator="kind")]
+
+
+def points(dim: Dim) -> Sequence[Value] | None:
+    """Every value of a dimension, in order; None for a range without steps, which has no end of them."""
+    match dim:
+        case ChoiceDim():
+            return dim.values
+        case PowerOfTwoDim():
+            return [1 << exponent for exponent in range(dim.low.bit_length() - 1, dim.high.bit_length())]
+        case IntDim():
+            return range(dim.low, dim.high + 1, dim.step)
+        case RangeDim():
+            if dim.step is None:
+                return None
+            return [_clean(dim.low + idx * dim.step) for idx in range(round((dim.high - dim.low) / dim.step) + 1)]
+        case _:
+            assert_never(dim)
+
+
+def extremes(dim: Dim) -> Sequence[Value]:
+    """The ends of a dimension; all values of a choice."""
+    return dim.values if isinstance(dim, ChoiceDim) else [dim.low, dim.high]
+
+
+def outside(dim: Dim, value: Value) -> str | None:
+    """Why a value is none of a dimension's, if so."""
+    if isinstance(dim, ChoiceDim):
+        return None if value in dim.values else f"is none of {', '.join(map(shown, dim.values))}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "is no number"
+    if not dim.low <= value <= dim.high:
+        return f"lies outside {shown(dim.low)} to {shown(dim.high)}"
+    if isinstance(dim, PowerOfTwoDim):
+        return None if value in (points(dim) or ()) else "is no power of two"
+    if dim.step is not None and not _is_whole((value - dim.low) / dim.step):
+        return f"is no whole number of steps of {shown(dim.step)} above {shown(dim.low)}"
+    return None
 
 
 class ObjectiveSpec(Spec):

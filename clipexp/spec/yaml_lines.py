@@ -36,11 +36,22 @@ class Origin:
 
 @dataclass(frozen=True)
 class Node:
-    """A value with its place. `value` is a plain scalar or list, or a mapping of keys to nodes."""
+    """A value with its place. `value` is a plain scalar or list, or a mapping of keys to nodes.
+
+    `items` are a list's members with their places.
+    """
 
     value: Any
     origin: Origin
     key_origin: Origin
+    items: tuple["Node", ...] = ()
+
+
+def plain(node: Node) -> Any:
+    """The value without places, as plain nested data."""
+    if isinstance(node.value, dict):
+        return {key: plain(member) for key, member in node.value.items()}
+    return node.value
 
 
 class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
@@ -138,6 +149,9 @@ def scalar(text: str) -> Any:
 
 def _node(loader: Any, tree: yaml.Node, file: str, problems: list[Problem], key: Origin | None = None) -> Node:
     origin = Origin(f"{file}:{tree.start_mark.line + 1}")
+    if isinstance(tree, yaml.SequenceNode):
+        items = tuple(_node(loader, member, file, problems) for member in tree.value)
+        return Node([plain(item) for item in items], origin, key or origin, items)
     if not isinstance(tree, yaml.MappingNode):
         return Node(loader.construct_object(tree, deep=True), origin, key or origin)
     members: dict[Hashable, Node] = {}
