@@ -1,0 +1,1 @@
+"""Studies: a driver that asks Optuna for trials, and workers that run them."""
