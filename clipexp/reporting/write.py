@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATA, FIGURES, REPORT_FILE = "data", "figures", "report.md"
+STUDY_FILE = "study.json"  # in its place, the data are a study's
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -39,8 +40,8 @@ def report(
 
     Raises:
         TrackingError: a run can't be found.
-        ReportError: a run is named twice, the name is no folder's, or, where no name is given, the folder
-            already holds a report on other runs.
+        ReportError: a run is named twice, the name is no folder's, the folder holds a study's report, or, where no name
+            is given, one on other runs.
     """
     client = connect(tracking_uri(tracking))
     run_ids = [find_run(client, reference) for reference in runs]
@@ -50,6 +51,8 @@ def report(
     title = name or "-vs-".join(dict.fromkeys(run.record.name for run in collected))
     if not NAME.fullmatch(title) or len(title) > 100:
         raise ReportError(f"{title[:100]!r} can't name a folder; give letters, digits, '.', '_' and '-' with --name")
+    if (out / title / DATA / STUDY_FILE).exists():
+        raise ReportError(f"{out / title} is a study's report; choose another folder with --name ANOTHER")
     if name is None:
         _refuse_other_runs(out / title, run_ids)
     return _write(out / title, Evidence(title, tuple(collected)))
@@ -62,7 +65,8 @@ def redraw_report(folder: Path) -> Path:
         ReportError: there is no such folder, or its data is missing or damaged.
     """
     if not folder.is_dir():
-        here = ", ".join(sorted(path.parent.parent.name for path in folder.parent.glob(f"*/{DATA}/{RUNS_FILE}")))
+        files = (path for name in (RUNS_FILE, STUDY_FILE) for path in folder.parent.glob(f"*/{DATA}/{name}"))
+        here = ", ".join(sorted(path.parent.parent.name for path in files))
         raise ReportError(f"there is no report {folder.name}; reports here: {here or 'none yet'}")
     return _write(folder, read_evidence(folder / DATA))
 
