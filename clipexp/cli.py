@@ -232,6 +232,43 @@ def import_runs(files: Sequence[Path], tracking_uri: str | None) -> None:
 
 
 @main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@set_option
+@click.option("--dry-run", is_flag=True, help="Check everything, show the plan and the first trials; start nothing.")
+@click.option("--workers", "num_workers", type=click.IntRange(1), metavar="N", help="By default one a GPU, else one.")
+@click.option("--as", "name", metavar="NAME", help="Another name for the study.")
+@click.option("--storage", metavar="URI", help="postgresql://...; else an Optuna journal file in mlruns/studies/NAME.")
+@click.option("--extend", metavar="topK", help="Have the best K trials go on, as a linked study; with --budget.")
+@click.option(
+    "--budget", "horizon", metavar="SAMPLES", help="What --extend trains to: samples in all, or a factor (4x)."
+)
+@tracking_option
+def sweep(study: Path, overrides: Sequence[str], tracking_uri: str | None, **options: Any) -> None:
+    """Search the settings of STUDY with Optuna, then report. A study that was cut off goes on."""
+    from clipexp.study.plan import PlanOptions
+    from clipexp.sweep_command import SweepOptions, sweep_on_console
+
+    plan = PlanOptions(options.pop("storage"), options.pop("num_workers"), tracking_uri)
+    try:
+        code = sweep_on_console(study, SweepOptions(overrides, plan=plan, **options))
+    except StoreError as error:
+        raise StoreError(_with_spec_named(str(error), study, overrides)) from error
+    sys.exit(code)
+
+
+@main.command()
+@click.argument("study", required=False)
+@click.option("--storage", metavar="URI", help="As `clipexp sweep --storage`.")
+@click.option("--port", type=int, help="Port on loopback; by default 8080 or a free one.")
+@click.option("--open/--no-open", "open_browser", default=False, help="Open the page in a browser.")
+def dashboard(study: str | None, storage: str | None, port: int | None, open_browser: bool) -> None:
+    """Show STUDY (a name or its file; by default the last one) in Optuna's dashboard, with notes and plots."""
+    from clipexp.dashboard_command import show_dashboard
+
+    show_dashboard(study, storage, port, open_browser)
+
+
+@main.command()
 def sync() -> None:
     """Deliver what MLflow is owed: points, artifacts and statuses of runs whose store was away."""
     from clipexp.sync import sync as deliver
@@ -258,7 +295,11 @@ def report(runs: Sequence[str], name: str | None, out: Path, redraw: bool, track
     if redraw:
         if runs or not name:
             raise ReportError("--redraw draws a report again from its own data: clipexp report --redraw --name NAME")
-        click.echo(f"drawn again: {redraw_report(out / name)}")
+        from clipexp.study.evidence import is_study_report
+        from clipexp.study.report import redraw_study_report
+
+        draw_again = redraw_study_report if is_study_report(out / name) else redraw_report
+        click.echo(f"drawn again: {draw_again(out / name)}")
         return
     if not runs:
         raise ReportError("name at least one run; `clipexp runs` lists them")

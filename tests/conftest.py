@@ -1,6 +1,7 @@
 """What several folders of tests share: a small real store, specs on it, and a tracked run."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def fresh(workplace: Path, empty_mlruns: Path) -> Path:
+    """An empty working directory whose database is made already."""
+    shutil.copytree(empty_mlruns, workplace / "mlruns")
+    return workplace

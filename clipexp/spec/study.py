@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, assert_never
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from clipexp.spec.run import Count, Spec, refuse, whole
 
@@ -235,6 +235,13 @@ class BaselineSpec(Spec):
         dict[str, Value],
         Field(default_factory=dict, description="Searched paths and their values; the base's where one is left out."),
     ]
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name == "best":
+            raise refuse("can't be best, which is what reports call the best trial; choose another")
+        return name
 
 
 class ConstraintsSpec(Spec):

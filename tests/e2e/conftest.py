@@ -43,13 +43,6 @@ def finished(_finished_once: Finished, monkeypatch: pytest.MonkeyPatch) -> Finis
 
 
 @pytest.fixture
-def fresh(workplace: Path, empty_mlruns: Path) -> Path:
-    """An empty working directory whose database is made already."""
-    shutil.copytree(empty_mlruns, workplace / "mlruns")
-    return workplace
-
-
-@pytest.fixture
 def short(small_store: Path) -> ResolvedRun:
     """Four steps."""
     return resolve(small_content(small_store, budget={"samples": 128}))

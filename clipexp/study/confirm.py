@@ -1,0 +1,77 @@
+"""The confirmation: the best settings and the baselines, run again over seeds that no trial has chosen them by.
+
+confirmation = Confirmation(plan, "a1b2...", results={})
+for job in confirmation.jobs({"best": {...}, "run1": {...}}): ...
+confirmation.results  # {"best 1": {"value": 1.31, ...}, ...}
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clipexp.spec.study import Value
+from clipexp.study.jobs import Job
+from clipexp.study.plan import Plan
+from clipexp.study.trials import seconds_of
+from clipexp.track.header import headers_of_spec, store_name
+from clipexp.track.journal import end_reason, points
+from clipexp.track.records import PARENT_TAG, ROLE_TAG, STUDY_TAG
+
+BEST = "best"
+
+
+class Confirmation:
+    """Runs over seeds.
+
+    results: what came out so far, as plain data by key: name, seed, value (None where it failed, with the reason),
+    run_id, spec_hash, final, duration_s.
+    """
+
+    def __init__(self, plan: Plan, parent_run_id: str, results: Mapping[str, Mapping[str, Any]]) -> None:
+        self.plan = plan
+        self.results: dict[str, dict[str, Any]] = {key: dict(result) for key, result in results.items()}
+        self._parent_run_id = parent_run_id
+
+    def jobs(self, values_by_name: Mapping[str, Mapping[str, Value]]) -> Iterator[Job]:
+        """What must be run: every name over every seed, but for what is finished already.
+
+        Seeds begin behind the base's, which the trials had: the best was chosen by its luck with that one, too.
+        """
+        first = self.plan.study.base.spec.seed + 1
+        store = store_name(self.plan.uri)
+        for seed in range(first, first + self.plan.spec.confirm_seeds):
+            for name, values in values_by_name.items():
+                resolved = self.plan.trial_run(values, f"{self.plan.name}-{name}-seed-{seed}", seed=seed)
+                spec_hash = self.plan.identity(resolved.spec)
+                key = f"{name} {seed}"
+                if self.results.get(key, {}).get("spec_hash") == spec_hash:
+                    continue
+                tags = {STUDY_TAG: self.plan.name, ROLE_TAG: "confirm", PARENT_TAG: self._parent_run_id}
+                job = Job(key, resolved, spec_hash, tags, may_be_pruned=False, total_samples=self.plan.total_samples)
+                done = (h for h in headers_of_spec(spec_hash, store) if end_reason(h.folder) == "finished")
+                header = next(done, None)
+                if header is None:
+                    yield job
+                    continue
+                job.run_id = header.run_id
+                self.finished(job, {metric: series[-1].value for metric, series in points(header.folder).items()})
+
+    def finished(self, job: Job, final: Mapping[str, float]) -> None:
+        """A run came to its end."""
+        self._note(job, final.get(self.plan.spec.objective.metric), final, "")
+
+    def failed(self, job: Job, reason: str) -> None:
+        """A run can't be carried out, or failed."""
+        self._note(job, None, {}, reason)
+
+    def _note(self, job: Job, value: float | None, final: Mapping[str, float], reason: str) -> None:
+        name, _, seed = job.key.rpartition(" ")
+        self.results[job.key] = {
+            "name": name,
+            "seed": int(seed),
+            "value": value,
+            "run_id": job.run_id,
+            "spec_hash": job.spec_hash,
+            "final": {metric: number for metric, number in final.items() if metric.startswith("val/")},
+            "duration_s": round(seconds_of(job.run_id), 3),
+            "reason": reason,
+        }

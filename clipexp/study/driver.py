@@ -1,0 +1,321 @@
+"""The driver: gives trials to workers, hears what happens in them, and answers each event with go on or stop.
+
+    driver = Driver(plan, trials, confirmation, spending, pool, stops)
+    for change in driver.carry_out(): ...  # a line for the person now and then, else ""
+
+One path for every reason to stop: the pruner's, the budget's and Ctrl-C's all reach a worker as `stop` with a reason,
+and its run ends at the next step with a checkpoint. A worker that dies gets its run back.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clipexp.errors import StudyError
+from clipexp.events import StopReason
+from clipexp.stops import Stops
+from clipexp.study.confirm import BEST, Confirmation
+from clipexp.study.forecast import Forecast, forecast
+from clipexp.study.jobs import Job
+from clipexp.study.messages import Message
+from clipexp.study.plan import Plan
+from clipexp.study.pool import Pool, Seat
+from clipexp.study.spending import HOUR_S, Spending
+from clipexp.study.trials import Trials, seconds_of
+
+POLL_S = 0.2
+MAX_FAILURES = 3  # trials in a row that fail for a reason of their own: the next ones would, too
+NOTE_EVERY_S = 20.0
+
+
+class Driver:
+    """One launch of a study.
+
+    job_by_seat: what runs. problems: what could not be done, a line each. phase: which jobs are handed out.
+    """
+
+    def __init__(
+        self, plan: Plan, trials: Trials, confirmation: Confirmation, spending: Spending, pool: Pool, stops: Stops
+    ) -> None:  # noqa: PLR0913, RUF100 (its parts)
+        self.plan = plan
+        self.trials = trials
+        self.confirmation = confirmation
+        self.spending = spending
+        self.pool = pool
+        self.stops = stops
+        self.job_by_seat: dict[Seat, Job] = {}
+        self.problems: list[str] = []
+        self.phase = "trials"
+        self.is_budget_spent = False
+        self._again: list[Job] = []
+        self._confirm_jobs: Iterator[Job] = iter(())
+        self._told_to_stop: dict[Seat, StopReason] = {}
+        self._failures: list[str] = []
+        self._noted_s = 0.0
+        self._lines: list[str] = []
+        self._prior = plan.prior()
+
+    def carry_out(self) -> Iterator[str]:
+        """Carry out the study until it is finished, or is to stop.
+
+        Yields:
+            A line for the person, or '' a few times a second.
+
+        Raises:
+            StudyError: trials fail, one after the other; or Optuna's storage is gone.
+        """
+        while True:
+            self._look_after()
+            self._hand_out()
+            if not self.job_by_seat:
+                if self.phase == "done" or self.stops.reason() is not None:
+                    break
+                self._next_phase()
+                continue
+            for seat, message in self.pool.poll(POLL_S):
+                self._hear(seat, message)
+            yield from self._take_lines()
+            yield ""
+        self._note_wall()
+        yield from self._take_lines()
+
+    def put_all_back(self) -> None:
+        """Have every trial that is still out wait; nothing happens after an ordinary end."""
+        for job in (*self.job_by_seat.values(), *self._again):
+            self._put_back(job)
+        self.job_by_seat.clear()
+        self._again.clear()
+
+    def _take_lines(self) -> Iterator[str]:
+        lines, self._lines = self._lines, []
+        yield from lines
+
+    def _next_phase(self) -> None:
+        if self.phase == "trials" and self.plan.spec.confirm_seeds and not self._is_spent():
+            self.phase = "confirmation"
+            self._confirm_jobs = self.confirmation.jobs(self._to_confirm())
+        else:
+            self.phase = "done"
+
+    def _to_confirm(self) -> Mapping[str, Mapping[str, Any]]:
+        """The best trial's values and the baselines', by name; a baseline that is the best counts once."""
+        found: dict[str, Mapping[str, Any]] = {}
+        best = self.trials.best(1)
+        for trial in self.trials.book.trials():
+            if trial.user_attrs.get("baseline") and "values" in trial.user_attrs:
+                found[trial.user_attrs["baseline"]] = trial.user_attrs["values"]
+        if best:
+            values = self.trials.book.trials()[best[0]].user_attrs["values"]
+            if values not in found.values():
+                found[BEST] = values
+        return found
+
+    def _hand_out(self) -> None:
+        """Give every free seat a job."""
+        for seat in self.pool.seats:
+            if seat in self.job_by_seat or self.stops.reason() is not None:
+                continue
+            job = self._next_job()
+            if job is None:
+                return
+            job.begun_s = time.monotonic()
+            self.job_by_seat[seat] = job
+            self._told_to_stop.pop(seat, None)
+            self.pool.assign(seat, job.message(self.plan.uri))
+
+    def _next_job(self) -> Job | None:
+        if self._again:
+            return self._again.pop(0)
+        if self.phase == "confirmation":
+            return None if self._is_spent() else next(self._confirm_jobs, None)
+        if self.phase == "trials" and not self._is_spent(self.confirm_s()):
+            return self.trials.next()
+        return None
+
+    def confirm_s(self) -> float:
+        """Seconds of training that the confirmation will take; by the slowest trial so far that was not stopped."""
+        if self.phase != "trials":
+            return 0.0
+        full = [t.user_attrs.get("duration_s", 0.0) for t in self.trials.book.trials() if t.state.name == "COMPLETE"]
+        longest = max(full, default=0.0) or (self._prior.high_s if self._prior else 0.0)
+        return self.plan.num_confirm_runs * longest
+
+    def forecast(self) -> Forecast | None:
+        """What is left to train for the trials and the confirmation; None where nothing is known."""
+        attrs = [t.user_attrs for t in self.trials.book.trials() if t.state.is_finished()]
+        durations = [a["duration_s"] for a in attrs if a.get("duration_s") and "reused_from" not in a]
+        limit = self.plan.spec.budget.trials
+        num_left = 0 if self.phase != "trials" else max(0, (limit or len(attrs)) - len(attrs))
+        return forecast(num_left, durations, self._prior, len(self.pool.seats), self.confirm_s())
+
+    def _is_spent(self, reserve_s: float = 0.0) -> bool:
+        return self.spending.is_spent(reserve_s, len(self.pool.seats))
+
+    def _look_after(self) -> None:
+        """Keep time, and have runs stop that must."""
+        for job in self.job_by_seat.values():
+            self.spending.set_seconds(job.key, job.prior_s + time.monotonic() - job.begun_s)
+        is_trial_time_over = self.phase == "trials" and self._is_spent(self.confirm_s())
+        self.is_budget_spent = self.is_budget_spent or is_trial_time_over or self._is_spent()
+        reason = self.stops.reason() or ("budget" if is_trial_time_over or self._is_spent() else None)
+        limit_hours = self.plan.spec.constraints.trial_hours
+        for seat, job in self.job_by_seat.items():
+            if reason is not None:
+                self._tell_to_stop(seat, reason)
+                if self.stops.is_hurried:
+                    self.pool.kill(seat)
+            elif limit_hours is not None and self.spending.seconds_by_key[job.key] > limit_hours * HOUR_S:
+                job.is_too_long = True
+                self._tell_to_stop(seat, "budget")
+        if time.monotonic() - self._noted_s > NOTE_EVERY_S:
+            self._note_wall()
+
+    def _tell_to_stop(self, seat: Seat, reason: StopReason) -> None:
+        if seat not in self._told_to_stop:
+            self._told_to_stop[seat] = reason
+            self.pool.stop(seat, reason)
+
+    def _note_wall(self) -> None:
+        self._noted_s = time.monotonic()
+        self.trials.book.note_study(wall_s=round(self.spending.wall_s, 1))
+
+    def _hear(self, seat: Seat, message: Message) -> None:
+        job = self.job_by_seat.get(seat)
+        match message["say"]:
+            case "gone":
+                self._told_to_stop.pop(seat, None)
+                if job is not None:
+                    self._lose_worker(self._take(seat), message)
+            case "waiting" if job is not None:
+                job.note = message["message"]
+            case "started" if job is not None:
+                self._begin(job, message)
+            case "event" if job is not None:
+                self._answer(seat, job, message)
+            case "done" if job is not None:
+                self._end(seat, message)
+            case "failed" if job is not None:
+                self._fail(self._take(seat), message)
+
+    def _take(self, seat: Seat) -> Job:
+        """A seat's job, which is over there."""
+        job = self.job_by_seat.pop(seat)
+        self.spending.set_seconds(job.key, seconds_of(job.run_id) or job.prior_s + time.monotonic() - job.begun_s)
+        return job
+
+    def _begin(self, job: Job, message: Message) -> None:
+        job.run_id, job.total_samples = message["run_id"], message["total_samples"]
+        job.samples_seen = message["resumed_at"]
+        if job.number is not None:
+            self.trials.started(job, message["device"])
+        self._lines += [f"{job.key}: {note}" for note in message["notes"]]
+        if job.samples_seen:
+            self._lines.append(f"{job.key} goes on from its checkpoint at {job.samples_seen:,} samples")
+
+    def _answer(self, seat: Seat, job: Job, message: Message) -> None:
+        job.samples_seen = max(job.samples_seen, message["samples_seen"])
+        stop: StopReason | None = None
+        match message["kind"]:
+            case "step":
+                job.rate = message["metrics"].get("system/samples_per_s", job.rate)
+            case "eval":
+                value = message["metrics"].get(self.plan.spec.objective.metric)
+                if value is not None and job.number is not None:
+                    stop = "pruned" if self.trials.report(job, message["samples_seen"], value) else None
+            case "pause":
+                self._lines.append(f"{job.key}: {message['message']}")
+        self.pool.answer(seat, message["n"], stop)
+
+    def _end(self, seat: Seat, message: Message) -> None:
+        job, reason = self._take(seat), message["reason"]
+        self.problems += [f"{job.key}: {problem}" for problem in message["problems"]]
+        job.samples_seen = message["samples_seen"] or job.samples_seen
+        if reason == "finished":
+            self._finish(job, message["final"])
+        elif reason == "pruned":
+            self.trials.pruned(job)
+            self._lines.append(f"{job.key} pruned at {job.samples_seen:,} samples{_last(job)}")
+        elif job.is_too_long and reason == "budget":
+            hours = self.plan.spec.constraints.trial_hours
+            self._cannot(job, f"it took longer than constraints.trial_hours, {hours:g} h, allows")
+        elif self._told_to_stop.get(seat) == reason:
+            self._put_back(job)
+        else:  # somebody sent the worker a signal; the run goes on
+            self._again.append(job)
+
+    def _finish(self, job: Job, final: Mapping[str, float]) -> None:
+        self._failures.clear()
+        metric = self.plan.spec.objective.metric
+        if job.number is None:
+            self.confirmation.finished(job, final)
+            self.trials.book.note_study(confirm=self.confirmation.results)
+        elif metric in final:
+            self.trials.finished(job, final[metric])
+        else:
+            self._give_up(job, f"it recorded no {metric}")
+            return
+        self._lines.append(f"{job.key} finished: {metric} {final.get(metric, float('nan')):.4f}")
+
+    def _put_back(self, job: Job) -> None:
+        if job.number is not None:
+            self.trials.put_back(job)
+        self._lines.append(f"{job.key} stopped at {job.samples_seen:,} samples; the same command goes on from there")
+
+    def _cannot(self, job: Job, reason: str) -> None:
+        """These settings can't be carried out."""
+        self._lines.append(f"{job.key} is infeasible: {reason}")
+        if job.number is None:
+            self.confirmation.failed(job, reason)
+            self.trials.book.note_study(confirm=self.confirmation.results)
+        else:
+            self.trials.infeasible(job, reason)
+
+    def _lose_worker(self, job: Job, message: Message) -> None:
+        if self.stops.reason() is not None:
+            self._put_back(job)
+            return
+        where = f"its worker was lost at {job.samples_seen:,} samples ({message['how']}; see {message['log']})"
+        if not job.die():
+            self._lines.append(f"{job.key}: {where}; another one goes on")
+            self._again.append(job)
+            return
+        self._shrink_or_give_up(job, f"{where}, {job.num_deaths} times in a row; out of memory?")
+
+    def _shrink_or_give_up(self, job: Job, reason: str) -> None:
+        """Out of memory: once more with smaller micro-batches, and then no more."""
+        if job.has_small_batches or job.resolved.spec.train.batch_size < 2:
+            micro_batch = job.resolved.spec.train.micro_batch
+            self._cannot(job, f"{reason}, also with micro-batches of {micro_batch}")
+            return
+        size = job.use_small_batches()
+        self._lines.append(f"{job.key}: {reason}; it is tried once more with micro-batches of {size}")
+        self._again.append(job)
+
+    def _fail(self, job: Job, message: Message) -> None:
+        match message["kind"]:
+            case "diverged":
+                self._cannot(job, message["message"])
+            case "out_of_memory":
+                self._shrink_or_give_up(job, message["message"])
+            case _:
+                self._give_up(job, message["message"])
+
+    def _give_up(self, job: Job, reason: str) -> None:
+        """A failure that tells nothing about the settings; several in a row end the study."""
+        self._lines.append(f"{job.key} FAILED: {reason}")
+        self.problems.append(f"{job.key} failed: {reason}")
+        if job.number is None:
+            self.confirmation.failed(job, reason)
+            self.trials.book.note_study(confirm=self.confirmation.results)
+        else:
+            self.trials.failed(job, reason)
+        self._failures.append(reason)
+        if len(self._failures) >= MAX_FAILURES:
+            raise StudyError(
+                f"{MAX_FAILURES} runs in a row failed, the last so: {reason}; mend that, and the same command goes on"
+            )
+
+
+def _last(job: Job) -> str:
+    """The objective's last value, in words."""
+    return f": {job.values[max(job.values)]:.4f}" if job.values else ""

@@ -1,0 +1,70 @@
+"""What workers are given to do: the runs of trials, and those that confirm the best.
+
+job = Job("trial 7", resolved, spec_hash, tags, number=7)
+job.message(tracking)
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clipexp.spec.load import ResolvedRun
+from clipexp.spec.run import largest_divisor
+from clipexp.study.messages import Message
+
+MAX_DEATHS = 3  # of workers in a row, without the run getting further
+MICRO_BATCH_SHARE = 4
+
+
+@dataclass
+class Job:
+    """A run that is to be carried out, or is being.
+
+    key: names it among all of the study. tags: of its MLflow run. number: of its trial; None for a confirmation.
+    samples_seen and total_samples: how far it is. values: the objective's, by samples seen. prior_s: seconds that it
+    took in earlier launches. twins: numbers of trials that were suggested the very same spec meanwhile.
+    """
+
+    key: str
+    resolved: ResolvedRun
+    spec_hash: str
+    tags: Mapping[str, str]
+    number: int | None = None
+    may_be_pruned: bool = True
+    run_id: str = ""
+    samples_seen: int = 0
+    total_samples: int = 0
+    values: dict[int, float] = field(default_factory=dict)
+    rate: float | None = None  # samples a second
+    note: str = ""
+    prior_s: float = 0.0
+    begun_s: float = 0.0
+    num_deaths: int = 0
+    died_at: int = -1
+    is_too_long: bool = False
+    twins: list[int] = field(default_factory=list)
+
+    @property
+    def has_small_batches(self) -> bool:
+        """Whether it holds less than its batch at once."""
+        return self.resolved.spec.train.micro_batch is not None
+
+    def message(self, tracking: str) -> Message:
+        """As a worker is told of it."""
+        spec = self.resolved.spec.model_dump(mode="json")
+        return {"job": self.key, "spec": spec, "tags": dict(self.tags), "tracking": tracking}
+
+    def use_small_batches(self) -> int:
+        """Have it hold a quarter of its batch at once, for the same result within rounding; returns how many pairs."""
+        train = self.resolved.spec.train
+        size = largest_divisor(train.batch_size, max(1, train.batch_size // MICRO_BATCH_SHARE))
+        spec = self.resolved.spec.model_copy(update={"train": train.model_copy(update={"micro_batch": size})})
+        self.resolved = dataclasses.replace(self.resolved, spec=spec)
+        self.num_deaths, self.died_at = 0, -1
+        return size
+
+    def die(self) -> bool:
+        """Note that its worker died; returns whether another one would die there, too, by all we know."""
+        self.num_deaths = 1 if self.samples_seen > self.died_at else self.num_deaths + 1
+        self.died_at = max(self.died_at, self.samples_seen)
+        return self.num_deaths >= MAX_DEATHS

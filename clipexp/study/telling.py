@@ -1,0 +1,54 @@
+"""A study's end: its report, and what MLflow and Optuna's dashboard show of it.
+
+tell(sweep, "clipexp sweep studies/quick.yaml")
+"""
+
+import shutil
+from pathlib import Path
+
+from clipexp.errors import ClipexpError
+from clipexp.reporting.evidence import RUNS_FILE
+from clipexp.study.dashboard import annotate
+from clipexp.study.report import DATA, write_study_report
+from clipexp.study.sweep import Sweep
+from clipexp.track.mlflow_store import HTTP, connect, experiment_id
+from clipexp.ui import FIRST_PORT, HOST
+
+REPORTS = Path("reports")
+RUN_PAGE = "{}/#/experiments/{}/runs/"
+
+
+def tell(sweep: Sweep, command: str) -> None:
+    """Write the study's report, and hand it to MLflow and to the dashboard.
+
+    What can't be written or handed on is among the sweep's problems: the study itself is safe, and the same command
+    tries again.
+    """
+    plan = sweep.plan
+    folder = REPORTS / plan.name
+    if (folder / DATA / RUNS_FILE).exists():  # a report on runs, by a person's choice of name
+        folder = REPORTS / f"{plan.name}-study"
+    evidence = sweep.evidence(command)
+    try:
+        sweep.report = write_study_report(evidence, folder)
+        annotate(sweep.book.study, evidence, folder, plan.folder / "artifacts", runs_page(plan.uri))
+        sweep.artifacts = _for_mlflow(folder, plan.folder)
+    except (ClipexpError, OSError) as error:
+        sweep.problems.append(f"the study's report: {error}")
+
+
+def runs_page(uri: str) -> str:
+    """Where MLflow's UI shows a run whose id is added; of a local store, where `clipexp ui` puts it."""
+    address = uri.rstrip("/") if uri.startswith(HTTP) else f"http://{HOST}:{FIRST_PORT}"
+    return RUN_PAGE.format(address, experiment_id(connect(uri), uri))
+
+
+def _for_mlflow(report: Path, folder: Path) -> Path:
+    """The report and its interactive page, side by side."""
+    published = folder / "published"
+    if published.exists():
+        shutil.rmtree(published)
+    shutil.copytree(report, published)
+    for page in (folder / "artifacts" / "pages").glob("*.html"):
+        shutil.copy(page, published)
+    return published
