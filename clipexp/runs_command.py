@@ -44,7 +44,7 @@ def print_runs(records: Sequence[RunRecord], limit: int) -> None:
         started = datetime.datetime.fromtimestamp(record.started_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M")
         table.add_row(
             record.run_id[:8],
-            record.name,
+            f"{record.name} (study)" if record.is_study else record.name,
             record.status,
             started,
             str(record.seed),

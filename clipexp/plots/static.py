@@ -56,7 +56,7 @@ def run_figure(curves: Curves, loss_metric: str, chance_loss: float) -> str:
         _line(rate, curves.get("train/lr", ()), RATE_COLOUR, "learning rate")
         rate.set_ylabel("learning rate")
         _set_top(rate)
-        rate.yaxis.set_major_formatter(lambda value, _: _scientific(value))
+        rate.yaxis.set_major_formatter(lambda value, _: scientific(value))
         rate.spines["right"].set_visible(True)
         for axes, colour in ((optim, NORM_COLOUR), (rate, RATE_COLOUR)):
             axes.yaxis.label.set_color(colour)
@@ -64,7 +64,7 @@ def run_figure(curves: Curves, loss_metric: str, chance_loss: float) -> str:
         lines = [*optim.get_lines(), *rate.get_lines()]
         optim.legend(lines, [str(line.get_label()) for line in lines])
 
-    return _svg(draw, width=11, height=3.1)
+    return svg_of(draw, width=11, height=3.1)
 
 
 def comparison_figure(curves_by_run: Mapping[str, Curves], loss_metrics: Sequence[str]) -> str:
@@ -86,7 +86,7 @@ def comparison_figure(curves_by_run: Mapping[str, Curves], loss_metrics: Sequenc
             _finish(panel, "loss (nats)", metric, by_epoch=False)
         _finish_recall(panels[-1], list(curves_by_run.values()), "recall@1, text to image", by_epoch=False)
 
-    return _svg(draw, width=3.8 * (len(loss_metrics) + 1), height=3.2)
+    return svg_of(draw, width=3.8 * (len(loss_metrics) + 1), height=3.2)
 
 
 def _line(  # noqa: PLR0913 (a line's looks)
@@ -152,14 +152,16 @@ def _block_size(curves: Curves, loss_metric: str) -> int:
     return int(suffix) if suffix.isdigit() else 1024
 
 
-def _scientific(value: float) -> str:
+def scientific(value: float) -> str:
+    """A number for a tick: `3e-4`, `1.57e-3`."""
     if value == 0:
         return "0"
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
-def _svg(draw: Any, width: float, height: float) -> str:
+def svg_of(draw: Any, width: float, height: float) -> str:
+    """A figure of so many inches as SVG, the same bytes each time; `draw` is called with matplotlib's figure."""
     import matplotlib as mpl
 
     mpl.use("agg")

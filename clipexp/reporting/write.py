@@ -47,7 +47,12 @@ def report(
     run_ids = [find_run(client, reference) for reference in runs]
     if len(set(run_ids)) < len(run_ids):
         raise ReportError("a run is named twice; name each once")
-    collected = [_collect(client, read_run(client, run_id)) for run_id in run_ids]
+    records = [read_run(client, run_id) for run_id in run_ids]
+    if studies := [record.name for record in records if record.is_study]:
+        raise ReportError(
+            f"{studies[0]} is a study, whose report `clipexp sweep` writes: {out / studies[0]}; name runs here"
+        )
+    collected = [_collect(client, record) for record in records]
     title = name or "-vs-".join(dict.fromkeys(run.record.name for run in collected))
     if not NAME.fullmatch(title) or len(title) > 100:
         raise ReportError(f"{title[:100]!r} can't name a folder; give letters, digits, '.', '_' and '-' with --name")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clipexp.plots.static import COLOURS, GREY, _scientific
+from clipexp.plots.static import COLOURS, GREY, scientific
 from clipexp.spec.study import ChoiceDim, Dim, IntDim, PowerOfTwoDim, Value
 from clipexp.study.evidence import StudyEvidence, TrialRow
 from clipexp.study.insight import is_log, ranked
@@ -36,7 +36,7 @@ def show(value: Value) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value)
     if value != 0 and abs(value) < 0.01:
-        return _scientific(value)
+        return scientific(value)
     if float(value).is_integer():
         return f"{int(value):,}"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"

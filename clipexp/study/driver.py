@@ -87,7 +87,9 @@ class Driver:
         self._again.clear()
 
     def _take_lines(self) -> Iterator[str]:
-        lines, self._lines = self._lines, []
+        lines = [*self.trials.lines, *self._lines]
+        self.trials.lines.clear()
+        self._lines.clear()
         yield from lines
 
     def _next_phase(self) -> None:

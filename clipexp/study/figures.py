@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clipexp.plots.static import COLOURS, GREY, _svg
+from clipexp.plots.static import COLOURS, GREY, svg_of
 from clipexp.study.drawing import (
     MANY,
     STAR,
@@ -78,7 +78,7 @@ def history_figure(evidence: StudyEvidence) -> str | None:
         axes.set_ylabel(objective_label(evidence))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return _svg(draw, width=8.5, height=3.2)
+    return svg_of(draw, width=8.5, height=3.2)
 
 
 def importances_figure(evidence: StudyEvidence) -> str | None:
@@ -99,7 +99,7 @@ def importances_figure(evidence: StudyEvidence) -> str | None:
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"importance ({found.method}, {found.num_trials} finished trials)")
 
-    return _svg(draw, width=6, height=0.9 + 0.34 * len(found.share_by_path))
+    return svg_of(draw, width=6, height=0.9 + 0.34 * len(found.share_by_path))
 
 
 def slices_figure(evidence: StudyEvidence) -> str | None:
@@ -136,7 +136,7 @@ def slices_figure(evidence: StudyEvidence) -> str | None:
         for panel in panels[::num_columns]:
             panel.set_ylabel(objective_label(evidence))
 
-    return _svg(draw, width=PANEL_WIDTH * num_columns + 0.4, height=PANEL_HEIGHT * num_rows)
+    return svg_of(draw, width=PANEL_WIDTH * num_columns + 0.4, height=PANEL_HEIGHT * num_rows)
 
 
 def contour_figure(evidence: StudyEvidence) -> str | None:
@@ -168,7 +168,7 @@ def contour_figure(evidence: StudyEvidence) -> str | None:
         axes.set_ylabel(evidence.columns()[paths[1]])
         figure.colorbar(points, ax=axes, label=objective_label(evidence), extend=extend(evidence, shown))
 
-    return _svg(draw, width=5.6, height=3.7)
+    return svg_of(draw, width=5.6, height=3.7)
 
 
 def parallel_figure(evidence: StudyEvidence) -> str | None:
@@ -206,7 +206,7 @@ def parallel_figure(evidence: StudyEvidence) -> str | None:
         axes.plot([], [], color=ORANGE, linewidth=2.2, label=f"best, trial {rows[0].label}")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)
 
-    return _svg(draw, width=max(5.5, 1.9 * (len(scales) + 1)), height=3.4)
+    return svg_of(draw, width=max(5.5, 1.9 * (len(scales) + 1)), height=3.4)
 
 
 def curves_figure(evidence: StudyEvidence) -> str | None:
@@ -238,7 +238,7 @@ def curves_figure(evidence: StudyEvidence) -> str | None:
         handles, names = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], names[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return _svg(draw, width=8.5, height=3.2)
+    return svg_of(draw, width=8.5, height=3.2)
 
 
 def _front(trial: TrialRow, best: TrialRow | None) -> int:

@@ -46,11 +46,14 @@ class Trials:
         plan: the study.
         book: Optuna's side of it.
         parent_run_id: the study's own run in MLflow.
+
+    `lines` says what was told without a run, for the person; whoever shows a line takes it out.
     """
 
     def __init__(self, plan: Plan, book: StudyBook, parent_run_id: str) -> None:
         self.plan = plan
         self.book = book
+        self.lines: list[str] = []
         self._parent_run_id = parent_run_id
         self._job_by_hash: dict[str, Job] = {}
         self._outcome_by_hash = self._outcomes()
@@ -111,6 +114,7 @@ class Trials:
         self.book.note(number, values=values, spec_hash=spec_hash, seed=seed, samples_a_trial=self.plan.total_samples)
         if reason := self.plan.infeasible(resolved.spec):
             self.book.tell_infeasible(number, reason)
+            self.lines.append(f"trial {number} is infeasible: {reason}")
             return None
         if spec_hash in self._job_by_hash:
             self._job_by_hash[spec_hash].twins.append(number)
@@ -198,9 +202,9 @@ class Trials:
     def _tell(self, number: int, outcome: Outcome, *, is_reused: bool) -> None:
         if is_reused:
             self.book.note(number, reused_from=outcome.run_id, run_id=outcome.run_id, duration_s=0.0, samples_seen=0)
-        if is_reused or number != outcome.number or not self.book.trials()[number].intermediate_values:
-            for samples_seen, value in outcome.curve.items():
-                self.book.report(number, samples_seen, value)
+            self.lines.append(f"trial {number} takes the result of run {outcome.run_id[:8]}, whose spec is the same")
+        for samples_seen, value in outcome.curve.items():  # what was reported already stays
+            self.book.report(number, samples_seen, value)
         if outcome.reason:
             self.book.tell_infeasible(number, outcome.reason)
         elif outcome.value is None:

@@ -71,6 +71,11 @@ class RunRecord:
     trial: int | None = None
 
     @property
+    def is_study(self) -> bool:
+        """Whether it is a study's own run, above those of its trials."""
+        return self.study is not None and not self.spec_hash
+
+    @property
     def notes(self) -> tuple[Note, ...]:
         """People's notes, oldest first."""
         return tuple(Note(**note) for note in json.loads(self.tags.get(NOTES_TAG, "[]")))
