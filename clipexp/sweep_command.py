@@ -119,9 +119,9 @@ def _time(plan: Plan) -> str:
     if prior is None:
         return "unknown: no run of this cost was made here yet; known once three trials have ended"
     if plan.spec.budget.trials is None:
-        return f"until the budget ends; a trial takes {prior.line()}"
+        return f"until the budget ends; a trial takes {prior.line(*plan.hours_unit)}"
     found = forecast(plan.spec.budget.trials, [], prior, len(plan.seats), plan.num_confirm_runs * prior.high_s)
-    return found.line() if found else "unknown"
+    return found.line(*plan.hours_unit) if found else "unknown"
 
 
 def suggestion_lines(plan: Plan) -> list[str]:

@@ -97,7 +97,7 @@ def _time_line(sweep: Sweep, driver: Driver | None) -> str:
     if driver is not None and driver.phase == "confirmation":
         words.append("confirming the best over seeds")
     elif driver is not None and (found := driver.forecast()) is not None:
-        words.append(f"left: {found.line()}")
+        words.append(f"left: {found.line(*sweep.plan.hours_unit)}")
     words += [f"{hours * 60:.1f} min of {name} left" for name, hours in sweep.spending.left().items()]
     if sweep.parent.trouble:
         words.append(f"MLFLOW DOES NOT TAKE the study's metrics ({sweep.parent.trouble}); they are sent again")

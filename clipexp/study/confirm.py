@@ -2,7 +2,7 @@
 
 confirmation = Confirmation(plan, "a1b2...", results={})
 for job in confirmation.jobs({"best": {...}, "run1": {...}}): ...
-confirmation.results  # {"best 1": {"value": 1.31, ...}, ...}
+confirmation.results  # {"best seed 1": {"value": 1.31, ...}, ...}
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ class Confirmation:
             for name, values in values_by_name.items():
                 resolved = self.plan.trial_run(values, f"{self.plan.name}-{name}-seed-{seed}", seed=seed)
                 spec_hash = self.plan.identity(resolved.spec)
-                key = f"{name} {seed}"
+                key = f"{name} seed {seed}"
                 if self.results.get(key, {}).get("spec_hash") == spec_hash:
                     continue
                 tags = {STUDY_TAG: self.plan.name, ROLE_TAG: "confirm", PARENT_TAG: self._parent_run_id}
@@ -64,7 +64,7 @@ class Confirmation:
         self._note(job, None, {}, reason)
 
     def _note(self, job: Job, value: float | None, final: Mapping[str, float], reason: str) -> None:
-        name, _, seed = job.key.rpartition(" ")
+        name, _, seed = job.key.rpartition(" seed ")
         self.results[job.key] = {
             "name": name,
             "seed": int(seed),

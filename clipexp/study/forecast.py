@@ -28,11 +28,11 @@ class Forecast:
     num_workers: int
     basis: str
 
-    def line(self) -> str:
-        """For a person: the time on the clock."""
+    def line(self, unit: str = "hours of training", weight: int = 1) -> str:
+        """For a person: the time on the clock, and what an hour of training counts as, `weight` in some unit."""
         low, high = (duration(seconds / self.num_workers) for seconds in (self.low_s, self.high_s))
         words = f"about {low}" if low == high else f"{low} to {high}"
-        hours = f"{self.low_s / 3600:.2g} to {self.high_s / 3600:.2g} hours of training"
+        hours = f"{self.low_s / 3600 * weight:.2g} to {self.high_s / 3600 * weight:.2g} {unit}"
         return f"{words} ({hours}; {self.basis})"
 
 

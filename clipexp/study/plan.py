@@ -96,6 +96,12 @@ class Plan:
         )
 
     @property
+    def hours_unit(self) -> tuple[str, int]:
+        """What an hour of a trial's training is counted in, and as how many: a GPU, or so many cores."""
+        seat = self.seats[0]
+        return ("GPU hours", 1) if seat.gpu is not None else ("CPU hours", seat.num_threads)
+
+    @property
     def num_confirm_runs(self) -> int:
         """Runs of the confirmation, if the best is none of the baselines."""
         return self.spec.confirm_seeds * (1 + len(self.spec.baselines)) if self.spec.confirm_seeds else 0

@@ -151,8 +151,7 @@ def parent_state(told: Sequence[Any], metric: str, best: Sequence[int]) -> tuple
 
 def _spending(plan: Plan, book: StudyBook) -> Spending:
     """What earlier launches spent."""
-    cores = 1 if plan.seats[0].gpu is not None else plan.seats[0].num_threads
-    spending = Spending(plan.spec.budget, cores, book.study.user_attrs.get("wall_s", 0.0))
+    spending = Spending(plan.spec.budget, plan.hours_unit[1], book.study.user_attrs.get("wall_s", 0.0))
     for trial in book.trials():
         spending.set_seconds(f"trial {trial.number}", trial.user_attrs.get("duration_s", 0.0))
     for key, result in book.study.user_attrs.get("confirm", {}).items():
