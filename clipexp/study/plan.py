@@ -18,6 +18,7 @@ from clipexp.spec.cost import checkpoint_bytes, memory_bytes
 from clipexp.spec.load import ResolvedRun, at
 from clipexp.spec.run import RunSpec, result_fields, spec_hash, total_samples
 from clipexp.spec.study import StudySpec, Value
+from clipexp.spec.study_checks import BLOCK_SIZE, direction_by_metric
 from clipexp.spec.study_load import ResolvedStudy, corners
 from clipexp.study.forecast import Forecast, prior_of_trial
 from clipexp.study.pool import Seat, make_seats
@@ -159,6 +160,7 @@ def make_plan(study: ResolvedStudy, options: PlanOptions) -> Plan:
     study = study.for_pairs(manifest.num_train)
     corner_specs = tuple(study.trial(values, name=spec.name).spec for values in corners(study))
     _require_pairs(study, corner_specs, manifest)
+    _require_metric(study, manifest)
     device = study.base.spec.train.device
     seats = make_seats(options.num_workers, visible_gpus() if device != "cpu" else [])
     plan = Plan(study, tracking_uri(options.tracking), options.storage, tuple(seats), manifest, corner_specs)
@@ -176,3 +178,13 @@ def _require_pairs(study: ResolvedStudy, corner_specs: tuple[RunSpec, ...], mani
         node = at(study.tree, ["search", "train.batch_size"]) or study.tree
         message = f"batch sizes reach {largest:,}, but the prepared set has {manifest.num_train:,} training pairs"
         raise SpecError([Problem(str(node.origin), f"{message}; lower them, or prepare a larger set")])
+
+
+def _require_metric(study: ResolvedStudy, manifest: Manifest) -> None:
+    """The name of the validation loss says its blocks' size, which a small prepared set decides."""
+    metric = study.spec.objective.metric
+    known = direction_by_metric(min(BLOCK_SIZE, study.base.spec.evals.num_pairs, manifest.num_val))
+    if metric not in known:
+        node = at(study.tree, ["objective", "metric"]) or study.tree
+        message = f"objective.metric {metric} is logged by no trial: the set has {manifest.num_val:,} validation pairs"
+        raise SpecError([Problem(str(node.origin), f"{message}; write {next(iter(known))}")])

@@ -31,7 +31,7 @@ from clipexp.study.pool import Pool
 from clipexp.study.space import combinations, distributions, params_from_values, space_of
 from clipexp.study.spending import HOUR_S, Spending
 from clipexp.study.storage import StudyStorage, open_storage
-from clipexp.study.trials import Trials
+from clipexp.study.trials import Trials, seconds_of
 from clipexp.track import mlflow_run
 from clipexp.track.header import read_header, store_name
 from clipexp.track.home import home
@@ -153,7 +153,9 @@ def _spending(plan: Plan, book: StudyBook) -> Spending:
     """What earlier launches spent."""
     spending = Spending(plan.spec.budget, plan.hours_unit[1], book.study.user_attrs.get("wall_s", 0.0))
     for trial in book.trials():
-        spending.set_seconds(f"trial {trial.number}", trial.user_attrs.get("duration_s", 0.0))
+        attrs = trial.user_attrs  # one that was cut off with its driver has its seconds in its run's journal alone
+        seconds = attrs.get("duration_s", 0.0) if trial.state.is_finished() else seconds_of(attrs.get("run_id", ""))
+        spending.set_seconds(f"trial {trial.number}", seconds)
     for key, result in book.study.user_attrs.get("confirm", {}).items():
         spending.set_seconds(key, result["duration_s"])
     return spending

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.study import Value
-from clipexp.study.book import StudyBook, Suggestion
+from clipexp.study.book import STOP_AT, StudyBook, Suggestion
 from clipexp.study.extend import CONTINUES, continued
 from clipexp.study.jobs import Job
 from clipexp.study.plan import Plan
@@ -101,7 +101,7 @@ class Trials:
         number = suggestion.number
         values = values_from_params(self.plan.spec.search, suggestion.params)
         name = f"{self.plan.name}-{number:03d}"
-        resolved = self.plan.trial_run(values, name)
+        resolved = self.plan.trial_run(values, name, seed=suggestion.notes.get("seed"))  # as before, if it was begun
         if CONTINUES in suggestion.notes:
             resolved = continued(resolved, suggestion.notes[CONTINUES])
         spec_hash = self.plan.identity(resolved.spec)
@@ -119,11 +119,16 @@ class Trials:
         if spec_hash in self._job_by_hash:
             self._job_by_hash[spec_hash].twins.append(number)
             return None
-        if known is not None:
-            self._tell(number, known, is_reused=is_repeat)
+        if known is not None and is_repeat:
+            self._tell(number, known, is_reused=True)
             return None
         job = self._new_job(suggestion, resolved, spec_hash)
         self._job_by_hash[spec_hash] = job
+        if known is not None or STOP_AT in suggestion.notes:  # it had ended when its driver died
+            job.run_id = known.run_id if known else job.run_id
+            job.samples_seen = max(known.curve) if known else suggestion.notes[STOP_AT]
+            self._end(job, known or Outcome(None, job.values, job.run_id, number))
+            return None
         return job
 
     def _with_new_seed(self, values: Mapping[str, Value], name: str, resolved: ResolvedRun) -> tuple[ResolvedRun, str]:
@@ -149,8 +154,16 @@ class Trials:
         return job
 
     def started(self, job: Job, device: str) -> None:
-        """Note which run a trial is, and on what it is carried out."""
-        self.book.note(_number(job), run_id=job.run_id, device=device)
+        """Note which run a trial is and on what it is carried out, and report what a driver before us did not hear.
+
+        An evaluation that was under way to a driver that died is in the run's journal, and comes no second time.
+        """
+        number = _number(job)
+        self.book.note(number, run_id=job.run_id, device=device)
+        for point in points(home().journals / job.run_id).get(self.plan.spec.objective.metric, ()):
+            if point.samples_seen <= job.samples_seen:
+                job.values[point.samples_seen] = point.value
+                self.book.report(number, point.samples_seen, point.value)
 
     def report(self, job: Job, samples_seen: int, value: float) -> bool:
         """Report an evaluation; returns whether the pruner wants the trial stopped."""
