@@ -249,11 +249,7 @@ def sweep(study: Path, overrides: Sequence[str], tracking_uri: str | None, **opt
     from clipexp.sweep_command import SweepOptions, sweep_on_console
 
     plan = PlanOptions(options.pop("storage"), options.pop("num_workers"), tracking_uri)
-    try:
-        code = sweep_on_console(study, SweepOptions(overrides, plan=plan, **options))
-    except StoreError as error:
-        raise StoreError(_with_spec_named(str(error), study, overrides)) from error
-    sys.exit(code)
+    sys.exit(sweep_on_console(study, SweepOptions(overrides, plan=plan, **options)))
 
 
 @main.command()

@@ -1,12 +1,15 @@
 """`clipexp sweep` on the console."""
 
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipexp.console import end_lines, make_console, show_panel
-from clipexp.errors import StudyError
+from clipexp.data.manifest import PREPARE
+from clipexp.errors import StoreError, StudyError
 from clipexp.space import free_bytes, mb
 from clipexp.spec.study_load import load_study
 from clipexp.stops import Stops
@@ -56,7 +59,12 @@ def sweep_on_console(path: Path, options: SweepOptions) -> int:
         raise StudyError("--extend top3 and --budget SAMPLES go together: which trials go on, and to what horizon")
     console = make_console()
     renaming = [f"name={options.name}"] if options.name else []
-    plan = make_plan(load_study(path, [*options.overrides, *renaming]), options.plan)
+    study = load_study(path, [*options.overrides, *renaming])
+    try:
+        plan = make_plan(study, options.plan)
+    except StoreError as error:
+        base = shlex.quote(os.path.normpath(path.parent / study.spec.base))
+        raise StoreError(str(error).replace(PREPARE, PREPARE.replace("SPEC", base))) from error
     if options.extend is not None and options.horizon is not None:
         plan = linked_plan(plan, parse_count(options.extend), parse_horizon(options.horizon, plan.total_samples))
     for line in plan_lines(plan):

@@ -87,7 +87,8 @@ def prior_of_trial(specs: Sequence[RunSpec], total_samples: int, device: str, pr
         device: the start of the device's name.
         pruner: what it saves at best is the lower end.
     """
-    rates = [rate for spec in specs if (rate := samples_per_s(cost_key(spec), device)) is not None]
+    keys = dict.fromkeys(cost_key(spec) for spec in specs)
+    rates = [rate for key in keys if (rate := samples_per_s(key, device)) is not None]
     if not rates:
         return None
     fastest, slowest = max(rate for rate, _ in rates), min(rate for rate, _ in rates)
