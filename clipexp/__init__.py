@@ -5,6 +5,7 @@
     record = clipexp.run(clipexp.load_spec("experiments/quickstart.yaml"))
     clipexp.runs()                     # a pandas DataFrame, newest first
     clipexp.report([record.run_id])    # the path of reports/NAME/report.md
+    clipexp.sweep("studies/quick.yaml").trials    # a search with Optuna, and its report
 
 Importing this loads nothing heavy: torch, MLflow and pandas come with the first call that needs them.
 """
@@ -16,15 +17,17 @@ if TYPE_CHECKING:
     from clipexp.reporting.write import report
     from clipexp.runner import run
     from clipexp.spec.load import load_spec
+    from clipexp.study.telling import sweep
 
 __version__ = "0.1.0"
-__all__ = ["load_spec", "report", "run", "runs"]
+__all__ = ["load_spec", "report", "run", "runs", "sweep"]
 
 _HOME_BY_NAME = {
     "load_spec": "clipexp.spec.load",
     "report": "clipexp.reporting.write",
     "run": "clipexp.runner",
     "runs": "clipexp.listing",
+    "sweep": "clipexp.study.telling",
 }
 
 

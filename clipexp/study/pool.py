@@ -126,7 +126,7 @@ class Pool:
         for seat, worker in list(self._worker_by_seat.items()):
             if time.monotonic() - worker.heard_s > SILENT_AFTER_S:
                 worker.process.kill()
-                yield seat, self._bury(seat)
+                yield seat, {**self._bury(seat), "how": f"killed, as it was silent for {SILENT_AFTER_S:g} s"}
 
     def _bury(self, seat: Seat) -> Message:
         worker = self._worker_by_seat.pop(seat)

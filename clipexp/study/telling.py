@@ -4,13 +4,18 @@ tell(sweep, "clipexp sweep studies/quick.yaml")
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from clipexp.errors import ClipexpError
 from clipexp.reporting.evidence import RUNS_FILE
+from clipexp.spec.study_load import load_study
+from clipexp.stops import Stops
 from clipexp.study.dashboard import annotate
+from clipexp.study.evidence import StudyEvidence
+from clipexp.study.plan import PlanOptions, make_plan
 from clipexp.study.report import DATA, write_study_report
-from clipexp.study.sweep import Sweep
+from clipexp.study.sweep import Sweep, open_sweep
 from clipexp.track.mlflow_store import HTTP, connect, experiment_id
 from clipexp.ui import FIRST_PORT, HOST
 
@@ -35,6 +40,30 @@ def tell(sweep: Sweep, command: str) -> None:
         sweep.artifacts = _for_mlflow(folder, plan.folder)
     except (ClipexpError, OSError) as error:
         sweep.problems.append(f"the study's report: {error}")
+
+
+def sweep(path: str | Path, overrides: Sequence[str] = (), options: PlanOptions | None = None) -> StudyEvidence:
+    """Carry out a study and write its report, as `clipexp sweep` does; returns what the report rests on.
+
+    Args:
+        path: the study's YAML file.
+        overrides: `dotted.path=value` for the study's own keys, as after `--set`.
+        options: storage, number of workers, MLflow's URI.
+
+    Raises:
+        ClipexpError: the study can't start or go on.
+        KeyboardInterrupt: Ctrl-C ended it; the same call goes on.
+    """
+    plan = make_plan(load_study(path, overrides), options or PlanOptions())
+    stops = Stops()
+    with open_sweep(plan, stops) as running, stops.on_signals():
+        for _ in running.carry_out():
+            pass
+        tell(running, f"clipexp sweep {path}")
+        evidence = running.evidence(f"clipexp sweep {path}")
+    if running.reason == "interrupted":
+        raise KeyboardInterrupt
+    return evidence
 
 
 def runs_page(uri: str) -> str:

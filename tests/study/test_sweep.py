@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 from mlflow import MlflowClient
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna_dashboard import get_note
 
 import clipexp
 from clipexp.errors import StudyError
@@ -280,5 +284,24 @@ def test_a_linked_study_needs_trials_that_are_finished(played: Played) -> None:
         linked_plan(plan, num_best=9, horizon=1280)
 
 
-def test_the_best_settings_are_a_spec_that_loads(played: Played) -> None:
-    assert load_spec("experiments/small.yaml").spec.train.batch_size == 32
+def test_a_study_ends_in_a_report_in_mlflow_and_in_the_dashboard(played: Played) -> None:
+    evidence = clipexp.sweep("studies/small.yaml")
+    assert list(evidence.trials)[:5] == played.rows
+    report = Path("reports/small/report.md").read_text()
+    best = min((row for row in evidence.trials if row.value is not None), key=lambda row: row.value)
+    assert f"{best.value:.4f}" in report
+    found = {item.path for item in client().list_artifacts(played.sweep.parent.run_id, "report")}
+    assert {"report/report.md", "report/best.yaml", "report/study.html", "report/figures"} <= found
+    loaded = load_spec("reports/small/best.yaml").spec
+    assert plan_of(Path("studies/small.yaml")).identity(loaded) == best.spec_hash
+    assert "MLflow" in get_note(optuna.load_study(study_name="small", storage=journal()))
+
+
+def journal() -> JournalStorage:
+    return JournalStorage(JournalFileBackend("mlruns/studies/small/optuna.journal"))
+
+
+def test_any_other_optuna_tool_opens_the_study(played: Played) -> None:
+    study = optuna.load_study(study_name="small", storage=journal())
+    assert study.best_value == min(row.value for row in played.rows if row.value is not None)
+    assert set(study.best_params) == {"optim.max_lr", "log2(train.batch_size)"}
