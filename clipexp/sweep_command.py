@@ -18,8 +18,9 @@ from clipexp.study.forecast import forecast
 from clipexp.study.linked import linked_plan
 from clipexp.study.plan import Plan, PlanOptions, make_plan
 from clipexp.study.preview import first_suggestions
+from clipexp.study.space import values_from_params
 from clipexp.study.storage import shown
-from clipexp.study.sweep import Sweep, open_sweep
+from clipexp.study.sweep import Sweep, look, open_sweep
 from clipexp.study.telling import tell
 from clipexp.sweep_view import SweepView, best_trials, values_line
 
@@ -43,14 +44,17 @@ class SweepOptions:
 
     def words(self, path: Path) -> str:
         """The command, to be typed again."""
-        words = ["clipexp", "sweep", str(path), *(word for text in self.overrides for word in ("--set", text))]
-        options = {
+        plan = self.plan
+        given = {
             "--as": self.name,
+            "--workers": plan.num_workers,
             "--extend": self.extend,
             "--budget": self.horizon,
-            "--storage": shown(self.plan.storage) if self.plan.storage else None,
+            "--storage": shown(plan.storage) if plan.storage else None,
+            "--tracking-uri": plan.tracking,
         }
-        return " ".join([*words, *(word for name, value in options.items() if value for word in (name, value))])
+        words = ["clipexp", "sweep", str(path), *(word for text in self.overrides for word in ("--set", text))]
+        return shlex.join([*words, *(str(word) for name, value in given.items() if value for word in (name, value))])
 
 
 def sweep_on_console(path: Path, options: SweepOptions) -> int:
@@ -70,7 +74,7 @@ def sweep_on_console(path: Path, options: SweepOptions) -> int:
     for line in plan_lines(plan):
         console.print(line, markup=False, soft_wrap=True)
     if options.dry_run:
-        for line in suggestion_lines(plan):
+        for line in [*(f"  {line}" for line in look(plan)), *suggestion_lines(plan)]:
             console.print(line, markup=False, soft_wrap=True)
         console.print("nothing was started; leave --dry-run out to start it", markup=False)
         return 0
@@ -135,7 +139,9 @@ def _time(plan: Plan) -> str:
 def suggestion_lines(plan: Plan) -> list[str]:
     """The first trials, as a fresh study would begin."""
     if plan.extension is not None:
-        return [f"  {trial.name}: {dict(trial.params)}" for trial in plan.extension.trials]
+        search = plan.spec.search
+        shown_trials = [(trial.name, values_from_params(search, trial.params)) for trial in plan.extension.trials]
+        return [f"  {name} goes on: {values_line(values)}" for name, values in shown_trials]
     shown = first_suggestions(plan, len(plan.spec.baselines) + NUM_SHOWN)
     width = max(len(name) for name, _ in shown)
     return ["  the first trials:", *(f"    {name:<{width}}  {values_line(values)}" for name, values in shown)]
@@ -156,4 +162,6 @@ def end_rows(sweep: Sweep, command: str) -> tuple[str, list[tuple[str, str]], li
         rows.append(("report", str(sweep.report)))
     rows.append(("took", f"{sweep.spending.wall_s:,.0f} s; {sweep.spending.training_s / 3600:.2g} hours of training"))
     how = "finished" if sweep.reason == "finished" else f"{sweep.reason}; the same command goes on"
+    if sweep.reason == "finished" and "WAITING" in states:
+        how = "its budget is spent; the same command with a larger one goes on"
     return f"study {name}: {how}", rows, [f"clipexp dashboard {name}", "clipexp ui", command]

@@ -61,6 +61,7 @@ class StudyBook:
         self._storage = storage
         self._distributions = dict(distributions)
         self._running: dict[int, _Running] = {}
+        self._num_told: int | None = None  # as long as nothing is told
 
     def enqueue(
         self, name: str, params: Mapping[str, Any], *, is_baseline: bool, notes: Mapping[str, Any] | None = None
@@ -68,7 +69,7 @@ class StudyBook:
         """Have settings run before anything is suggested. A name that was given already is left alone.
 
         Raises:
-            StudyError: they don't lie in the space.
+            StudyError: they don't lie in the space, or the name had others.
         """
         for key, distribution in self._distributions.items():
             if key not in params or not _contains(distribution, params[key]):
@@ -80,8 +81,14 @@ class StudyBook:
         attrs = {NAME: name, **({BASELINE: name} if is_baseline else {}), **(notes or {})}
 
         def enqueue_once() -> None:
-            if not any(trial.user_attrs.get(NAME) == name for trial in self.study.get_trials(deepcopy=False)):
+            there = next((t for t in self.study.get_trials(deepcopy=False) if t.user_attrs.get(NAME) == name), None)
+            if there is None:
                 self.study.enqueue_trial(dict(params), user_attrs=attrs)
+            elif (before := there.params or there.system_attrs.get("fixed_params", {})) != dict(params):
+                raise StudyError(
+                    f"{name} has other values than when study {self.study.study_name} began ({before}, and now"
+                    f" {dict(params)}); give the new ones another name"
+                )
 
         self._storage.patiently(enqueue_once)
 
@@ -231,7 +238,9 @@ class StudyBook:
 
     def num_told(self) -> int:
         """How many trials are told: finished, stopped, infeasible or failed."""
-        return sum(trial.state.is_finished() for trial in self.trials())
+        if self._num_told is None:
+            self._num_told = sum(trial.state.is_finished() for trial in self.trials())
+        return self._num_told
 
     def _get(self, number: int) -> _Running:
         if number not in self._running:
@@ -247,6 +256,7 @@ class StudyBook:
         from optuna.exceptions import UpdateFinishedTrialError
 
         storage, attempts = self._storage.storage, 0
+        self._num_told = None
 
         def tell() -> None:
             nonlocal attempts
@@ -317,6 +327,21 @@ def open_book(
         storage.patiently(lambda: study.set_user_attr(SPACE, wanted))
         kept = wanted
     _check_same(study, spec, kept, wanted)
+    return StudyBook(study, storage, distributions)
+
+
+def find_book(
+    spec: StudySpec, storage: StudyStorage, distributions: "Mapping[str, BaseDistribution]", space: Mapping[str, Any]
+) -> StudyBook | None:
+    """A study that was begun, to be looked at; None if there is none. Raises StudyError as `open_book`."""
+    import optuna
+
+    try:
+        study = storage.patiently(lambda: optuna.load_study(study_name=spec.name, storage=storage.storage))
+    except KeyError:
+        return None
+    kept = storage.patiently(lambda: study.user_attrs).get(SPACE)
+    _check_same(study, spec, kept, json.loads(json.dumps(dict(space))))
     return StudyBook(study, storage, distributions)
 
 

@@ -16,14 +16,12 @@ from clipexp.track.header import headers_of_spec, store_name
 from clipexp.track.journal import end_reason, points
 from clipexp.track.records import PARENT_TAG, ROLE_TAG, STUDY_TAG
 
-BEST = "best"
-
 
 class Confirmation:
     """Runs over seeds.
 
-    results: what came out so far, as plain data by key: name, seed, value (None where it failed, with the reason),
-    run_id, spec_hash, final, duration_s.
+    results: what came out so far, as plain data by key: name, seed, value (None with a reason), run_id, spec_hash,
+    final, duration_s, and has_failed where the reason is not the settings'.
     """
 
     def __init__(self, plan: Plan, parent_run_id: str, results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -36,42 +34,60 @@ class Confirmation:
 
         Seeds begin behind the base's, which the trials had: the best was chosen by its luck with that one, too.
         """
-        first = self.plan.study.base.spec.seed + 1
         store = store_name(self.plan.uri)
+        for job in self._wanted(values_by_name):
+            if self._is_known(job):
+                continue
+            done = (h for h in headers_of_spec(job.spec_hash, store) if end_reason(h.folder) == "finished")
+            header = next(done, None)
+            if header is None:
+                yield job
+                continue
+            job.run_id = header.run_id
+            self.finished(job, {metric: series[-1].value for metric, series in points(header.folder).items()})
+
+    def results_of(self, values_by_name: Mapping[str, Mapping[str, Value]]) -> list[dict[str, Any]]:
+        """What came out for these settings over the seeds; results of an earlier best, or of more seeds, are left."""
+        return [self.results[job.key] for job in self._wanted(values_by_name) if self._is_known(job)]
+
+    def _wanted(self, values_by_name: Mapping[str, Mapping[str, Value]]) -> Iterator[Job]:
+        first = self.plan.study.base.spec.seed + 1
+        tags = {STUDY_TAG: self.plan.name, ROLE_TAG: "confirm", PARENT_TAG: self._parent_run_id}
         for seed in range(first, first + self.plan.spec.confirm_seeds):
             for name, values in values_by_name.items():
                 resolved = self.plan.trial_run(values, f"{self.plan.name}-{name}-seed-{seed}", seed=seed)
                 spec_hash = self.plan.identity(resolved.spec)
-                key = f"{name} seed {seed}"
-                if self.results.get(key, {}).get("spec_hash") == spec_hash:
-                    continue
-                tags = {STUDY_TAG: self.plan.name, ROLE_TAG: "confirm", PARENT_TAG: self._parent_run_id}
-                job = Job(key, resolved, spec_hash, tags, may_be_pruned=False, total_samples=self.plan.total_samples)
-                done = (h for h in headers_of_spec(spec_hash, store) if end_reason(h.folder) == "finished")
-                header = next(done, None)
-                if header is None:
-                    yield job
-                    continue
-                job.run_id = header.run_id
-                self.finished(job, {metric: series[-1].value for metric, series in points(header.folder).items()})
+                job = Job(f"{name} seed {seed}", resolved, spec_hash, tags, may_be_pruned=False)
+                job.total_samples = self.plan.total_samples
+                yield job
+
+    def _is_known(self, job: Job) -> bool:
+        """Whether there is nothing to run: it finished, or can't; what failed otherwise is tried by the next launch."""
+        known = self.results.get(job.key, {})
+        return known.get("spec_hash") == job.spec_hash and not known["has_failed"]
 
     def finished(self, job: Job, final: Mapping[str, float]) -> None:
         """A run came to its end."""
-        self._note(job, final.get(self.plan.spec.objective.metric), final, "")
+        self._note(job, final, "")
+
+    def infeasible(self, job: Job, reason: str) -> None:
+        """A run can't be carried out with these settings."""
+        self._note(job, {}, reason)
 
     def failed(self, job: Job, reason: str) -> None:
-        """A run can't be carried out, or failed."""
-        self._note(job, None, {}, reason)
+        """A run failed for a reason that tells nothing about its settings."""
+        self._note(job, {}, reason, has_failed=True)
 
-    def _note(self, job: Job, value: float | None, final: Mapping[str, float], reason: str) -> None:
+    def _note(self, job: Job, final: Mapping[str, float], reason: str, *, has_failed: bool = False) -> None:
         name, _, seed = job.key.rpartition(" seed ")
         self.results[job.key] = {
             "name": name,
             "seed": int(seed),
-            "value": value,
+            "value": final.get(self.plan.spec.objective.metric),
             "run_id": job.run_id,
             "spec_hash": job.spec_hash,
             "final": {metric: number for metric, number in final.items() if metric.startswith("val/")},
             "duration_s": round(seconds_of(job.run_id), 3),
             "reason": reason,
+            "has_failed": has_failed,
         }

@@ -9,12 +9,11 @@ and its run ends at the next step with a checkpoint. A worker that dies gets its
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from clipexp.errors import StudyError
 from clipexp.events import StopReason
 from clipexp.stops import Stops
-from clipexp.study.confirm import BEST, Confirmation
+from clipexp.study.confirm import Confirmation
 from clipexp.study.forecast import Forecast, forecast
 from clipexp.study.jobs import Job
 from clipexp.study.messages import Message
@@ -26,6 +25,7 @@ from clipexp.study.trials import Trials, seconds_of
 POLL_S = 0.2
 MAX_FAILURES = 3  # trials in a row that fail for a reason of their own: the next ones would, too
 NOTE_EVERY_S = 20.0
+UNTRACKED_S, MAX_UNTRACKED = 20.0, 30  # MLflow is asked for a run again so often
 
 
 class Driver:
@@ -52,6 +52,7 @@ class Driver:
         self._told_to_stop: dict[Seat, StopReason] = {}
         self._failures: list[str] = []
         self._noted_s = 0.0
+        self._longest_s = (-1, 0.0)  # when so many trials were told: of those that were not stopped
         self._lines: list[str] = []
         self._prior = plan.prior()
 
@@ -67,7 +68,7 @@ class Driver:
         while True:
             self._look_after()
             self._hand_out()
-            if not self.job_by_seat:
+            if not self.job_by_seat and not self._again:
                 if self.phase == "done" or self.stops.reason() is not None:
                     break
                 self._next_phase()
@@ -81,10 +82,13 @@ class Driver:
 
     def put_all_back(self) -> None:
         """Have every trial that is still out wait; nothing happens after an ordinary end."""
-        for job in (*self.job_by_seat.values(), *self._again):
-            self._put_back(job)
+        self._put_all_back([*self.job_by_seat.values(), *self._again])
         self.job_by_seat.clear()
         self._again.clear()
+
+    def _put_all_back(self, jobs: list[Job]) -> None:
+        while jobs:
+            self._put_back(jobs.pop())
 
     def _take_lines(self) -> Iterator[str]:
         lines = [*self.trials.lines, *self._lines]
@@ -95,22 +99,9 @@ class Driver:
     def _next_phase(self) -> None:
         if self.phase == "trials" and self.plan.spec.confirm_seeds and not self._is_spent():
             self.phase = "confirmation"
-            self._confirm_jobs = self.confirmation.jobs(self._to_confirm())
+            self._confirm_jobs = self.confirmation.jobs(self.trials.to_confirm())
         else:
             self.phase = "done"
-
-    def _to_confirm(self) -> Mapping[str, Mapping[str, Any]]:
-        """The best trial's values and the baselines', by name; a baseline that is the best counts once."""
-        found: dict[str, Mapping[str, Any]] = {}
-        best = self.trials.best(1)
-        for trial in self.trials.book.trials():
-            if trial.user_attrs.get("baseline") and "values" in trial.user_attrs:
-                found[trial.user_attrs["baseline"]] = trial.user_attrs["values"]
-        if best:
-            values = self.trials.book.trials()[best[0]].user_attrs["values"]
-            if values not in found.values():
-                found[BEST] = values
-        return found
 
     def _hand_out(self) -> None:
         """Give every free seat a job."""
@@ -126,8 +117,11 @@ class Driver:
             self.pool.assign(seat, job.message(self.plan.uri))
 
     def _next_job(self) -> Job | None:
-        if self._again:
-            return self._again.pop(0)
+        if self._again:  # before any new one, which would meet the same trouble
+            due = next((job for job in self._again if job.not_before_s <= time.monotonic()), None)
+            if due is not None:
+                self._again.remove(due)
+            return due
         if self.phase == "confirmation":
             return None if self._is_spent() else next(self._confirm_jobs, None)
         if self.phase == "trials" and not self._is_spent(self.confirm_s()):
@@ -138,9 +132,12 @@ class Driver:
         """Seconds of training that the confirmation will take; by the slowest trial so far that was not stopped."""
         if self.phase != "trials":
             return 0.0
-        full = [t.user_attrs.get("duration_s", 0.0) for t in self.trials.book.trials() if t.state.name == "COMPLETE"]
-        longest = max(full, default=0.0) or (self._prior.high_s if self._prior else 0.0)
-        return self.plan.num_confirm_runs * longest
+        num_told = self.trials.book.num_told()
+        if self._longest_s[0] != num_told:  # asked several times a second
+            trials = self.trials.book.trials()
+            full = [t.user_attrs.get("duration_s", 0.0) for t in trials if t.state.name == "COMPLETE"]
+            self._longest_s = (num_told, max(full, default=0.0))
+        return self.plan.num_confirm_runs * (self._longest_s[1] or (self._prior.high_s if self._prior else 0.0))
 
     def forecast(self) -> Forecast | None:
         """What is left to train for the trials and the confirmation; None where nothing is known."""
@@ -160,6 +157,8 @@ class Driver:
         is_trial_time_over = self.phase == "trials" and self._is_spent(self.confirm_s())
         self.is_budget_spent = self.is_budget_spent or is_trial_time_over or self._is_spent()
         reason = self.stops.reason() or ("budget" if is_trial_time_over or self._is_spent() else None)
+        if reason is not None:
+            self._put_all_back(self._again)
         limit_hours = self.plan.spec.constraints.trial_hours
         for seat, job in self.job_by_seat.items():
             if reason is not None:
@@ -267,7 +266,7 @@ class Driver:
         """These settings can't be carried out."""
         self._lines.append(f"{job.key} is infeasible: {reason}")
         if job.number is None:
-            self.confirmation.failed(job, reason)
+            self.confirmation.infeasible(job, reason)
             self.trials.book.note_study(confirm=self.confirmation.results)
         else:
             self.trials.infeasible(job, reason)
@@ -299,8 +298,20 @@ class Driver:
                 self._cannot(job, message["message"])
             case "out_of_memory":
                 self._shrink_or_give_up(job, message["message"])
+            case "untracked":
+                self._wait_for_mlflow(job, message["message"])
             case _:
                 self._give_up(job, message["message"])
+
+    def _wait_for_mlflow(self, job: Job, reason: str) -> None:
+        """MLflow makes no run at the moment: the job is handed out again, for ten minutes."""
+        job.num_untracked += 1
+        if job.num_untracked > MAX_UNTRACKED:
+            self._put_back(job)
+            raise StudyError(f"{reason}; the study waits, and the same command goes on")
+        self._lines.append(f"{job.key} waits for MLflow: {reason}")
+        job.not_before_s = time.monotonic() + UNTRACKED_S
+        self._again.append(job)
 
     def _give_up(self, job: Job, reason: str) -> None:
         """A failure that tells nothing about the settings; several in a row end the study."""

@@ -352,18 +352,27 @@ def _distribution(dim: Dim, path: str, rows: Sequence[TrialRow]) -> "BaseDistrib
 def confirmation(evidence: StudyEvidence) -> Confirmation | None:
     """The best against each baseline over the seeds that both ran with; None where nothing was confirmed."""
     runs_by_name: dict[str, list[ConfirmRow]] = {}
-    for run in sorted(evidence.confirmations, key=lambda run: run.name != "best"):
+    champion = confirmed_name(evidence)
+    for run in sorted(evidence.confirmations, key=lambda run: run.name != champion):
         runs_by_name.setdefault(run.name, []).append(run)
     if not runs_by_name:
         return None
     summaries = tuple(_summary(name, [run.value for run in runs]) for name, runs in runs_by_name.items())
-    best = {run.seed: run.value for run in runs_by_name.get("best", [])}
+    best = {run.seed: run.value for run in runs_by_name.get(champion, [])}
     differences = []
     for name, runs in runs_by_name.items():
         pairs = [best[run.seed] - run.value for run in runs if run.seed in best]
-        if name != "best" and pairs:
+        if name != champion and pairs:
             differences.append(_difference(name, pairs, is_minimized=evidence.is_minimized))
     return Confirmation(summaries, tuple(differences))
+
+
+def confirmed_name(evidence: StudyEvidence) -> str:
+    """What the best trial's confirmation runs are called: "best", or the baseline that it is."""
+    best = best_trial(evidence)
+    names = {run.name for run in evidence.confirmations}
+    same = [t.baseline for t in evidence.trials if t.baseline in names and best and t.values == best.values]
+    return "best" if "best" in names or not same else str(same[0])
 
 
 def _summary(name: str, values: Sequence[float]) -> SeedSummary:

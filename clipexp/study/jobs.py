@@ -22,7 +22,8 @@ class Job:
 
     key: names it among all of the study. tags: of its MLflow run. number: of its trial; None for a confirmation.
     samples_seen and total_samples: how far it is. values: the objective's, by samples seen. prior_s: seconds that it
-    took in earlier launches. twins: numbers of trials that were suggested the very same spec meanwhile.
+    took in earlier launches. not_before_s: when it may be handed out again, where MLflow was away (`num_untracked`
+    times). twins: numbers of trials that were suggested the very same spec meanwhile.
     """
 
     key: str
@@ -42,6 +43,8 @@ class Job:
     num_deaths: int = 0
     died_at: int = -1
     is_too_long: bool = False
+    not_before_s: float = 0.0
+    num_untracked: int = 0
     twins: list[int] = field(default_factory=list)
 
     @property

@@ -4,15 +4,16 @@ plan = linked_plan(plan, num_best=3, horizon=98_304)
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from clipexp.errors import StudyError
-from clipexp.study.book import StudyBook, open_book
+from clipexp.study.book import StudyBook, find_book
 from clipexp.study.extend import linked_spec
 from clipexp.study.plan import Continuation, Extension, Plan
-from clipexp.study.space import combinations, distributions, space_of
-from clipexp.study.storage import open_storage
+from clipexp.study.space import distributions, space_of
+from clipexp.study.storage import JOURNAL_FILE, open_storage
 from clipexp.study.sweep import held
 from clipexp.study.trials import rank
 from clipexp.track.checkpoint_names import newest, samples_seen_at
@@ -29,13 +30,16 @@ def linked_plan(plan: Plan, num_best: int, horizon: int) -> Plan:
     Raises:
         StudyError: the other study is still carried out, or has too few finished trials that left a checkpoint.
     """
+    if plan.storage is None and not (plan.folder / JOURNAL_FILE).exists():
+        raise StudyError(f"study {plan.name} is not here; carry it out first, then extend it")
     with held(plan), open_storage(plan.storage, plan.folder) as storage:
-        search = plan.spec.search
         space = space_of(plan.spec, plan.study.base.spec)
-        book = open_book(plan.spec, storage, distributions(search), combinations(plan.spec), space, plan.total_samples)
+        book = find_book(plan.spec, storage, distributions(plan.spec.search), space)
+        if book is None:
+            raise StudyError(f"study {plan.name} is not in {storage.uri}; carry it out first, then extend it")
         best = _best(plan, book, num_best)
     sizes = [plan.trial_run(trial.user_attrs["values"], plan.name).spec.train.batch_size for trial in best]
-    samples = horizon - (horizon - plan.total_samples) % max(sizes)
+    samples = horizon - (horizon - plan.total_samples) % math.lcm(*sizes)  # equal for all of them
     found = tuple(
         Continuation(f"{plan.name} {trial.number}", trial.params, _note(plan, trial, {"samples": samples}))
         for trial in best

@@ -22,8 +22,9 @@ ALIVE_EVERY_S = 5.0
 CHUNK_BYTES = 1 << 16
 Message = Mapping[str, Any]
 
-# How a job fails: its loss is not finite; no memory; it or its data can't be as asked for; a bug, or anything else.
-FailureKind = Literal["diverged", "out_of_memory", "refused", "bug"]
+# How a job fails: its loss is not finite; no memory; MLflow did not make its run; it or its data can't be as asked for;
+# a bug, or anything else.
+FailureKind = Literal["diverged", "out_of_memory", "untracked", "refused", "bug"]
 
 
 class Channel:

@@ -156,13 +156,14 @@ def _confirmation(evidence: StudyEvidence) -> str:
         return ""
     metric = evidence.spec.objective.metric
     by_name = {difference.baseline: difference for difference in found.differences}
+    champion = insight.confirmed_name(evidence)
     rows = []
     for one in found.summaries:
         difference = by_name.get(one.name)
         interval = difference.interval if difference else None
         rows.append(
             [
-                "best" if one.name == "best" else f"{escape(one.name)} (baseline)",
+                _confirmed(one.name, champion),
                 str(one.num_seeds),
                 f"{one.mean:.4f}",
                 "–" if one.sd is None else f"{one.sd:.4f}",
@@ -178,6 +179,12 @@ def _confirmation(evidence: StudyEvidence) -> str:
         note += f" {shared} of these runs are trials as well; the best was chosen by them, which favours it."
     sentences = [verdict(evidence, difference) for difference in found.differences]
     return "\n\n".join(["## The best against the baselines", markdown_table(header, rows), " ".join(sentences), note])
+
+
+def _confirmed(name: str, champion: str) -> str:
+    if name == "best":
+        return name
+    return f"{escape(name)} (baseline, the best)" if name == champion else f"{escape(name)} (baseline)"
 
 
 def verdict(evidence: StudyEvidence, difference: insight.Difference) -> str:

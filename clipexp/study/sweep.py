@@ -20,7 +20,7 @@ from clipexp.events import StopReason
 from clipexp.settle import settle
 from clipexp.stops import Stops
 from clipexp.study import insight
-from clipexp.study.book import StudyBook, open_book
+from clipexp.study.book import StudyBook, find_book, open_book
 from clipexp.study.confirm import Confirmation
 from clipexp.study.driver import Driver
 from clipexp.study.evidence import ConfirmRow, Making, StudyEvidence, Totals, gather
@@ -30,14 +30,14 @@ from clipexp.study.plan import Plan
 from clipexp.study.pool import Pool
 from clipexp.study.space import combinations, distributions, params_from_values, space_of
 from clipexp.study.spending import HOUR_S, Spending
-from clipexp.study.storage import StudyStorage, open_storage
+from clipexp.study.storage import JOURNAL_FILE, StudyStorage, open_storage
 from clipexp.study.trials import Trials, seconds_of
 from clipexp.track import mlflow_run
 from clipexp.track.header import read_header, store_name
 from clipexp.track.home import home
 from clipexp.track.journal import points
-from clipexp.track.lease import HeldError, Lease, take
-from clipexp.track.mlflow_store import connect
+from clipexp.track.lease import HeldError, Holder, Lease, holder, is_held, take
+from clipexp.track.mlflow_store import HTTP, connect, require_answer
 from clipexp.track.provenance import git_state, versions
 from clipexp.track.records import STUDY_TAG, TAG
 
@@ -88,7 +88,7 @@ class Sweep:
 
     def evidence(self, command: str) -> StudyEvidence:
         """What a report of the study, as it stands, rests on."""
-        results = self.confirmation.results.values()
+        results = self.confirmation.results_of(self.trials.to_confirm())
         confirmed = [
             ConfirmRow(r["name"], r["seed"], r["value"], r["run_id"], r["spec_hash"], r["final"])
             for r in results
@@ -161,6 +161,40 @@ def _spending(plan: Plan, book: StudyBook) -> Spending:
     return spending
 
 
+def look(plan: Plan) -> list[str]:
+    """What a launch would find, for a dry run: whether the name, its holder, storage and MLflow would let it begin.
+
+    Raises:
+        StudyError: another driver holds the study; its name is in use with another space; its storage does not answer.
+        TrackingError: MLflow's store can't be reached.
+    """
+    if plan.uri.startswith(HTTP):
+        require_answer(plan.uri)
+    if plan.storage is None and not (plan.folder / JOURNAL_FILE).exists():
+        return ["it begins anew"]
+    if is_held(LEASE.format(plan.name)):
+        raise _held_error(plan, holder(LEASE.format(plan.name)))
+    with open_storage(plan.storage, plan.folder, is_driver=False) as storage:
+        book = find_book(plan.spec, storage, distributions(plan.spec.search), _space(plan))
+        if book is None:
+            return ["it begins anew"]
+        states = [trial.state.name.lower() for trial in book.trials()]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        return [f"it goes on where it stands: {counts or 'no trial yet'}"]
+
+
+def _space(plan: Plan) -> dict[str, Any]:
+    extends = {"extends": plan.extension.words()} if plan.extension else {}
+    return space_of(plan.spec, plan.study.base.spec) | extends
+
+
+def _held_error(plan: Plan, found: Holder | None) -> StudyError:
+    return StudyError(
+        f"{found or f'study {plan.name}, by another process'}, is being carried out; wait for it, or give"
+        " this one another name with --as NEWNAME"
+    )
+
+
 @contextlib.contextmanager
 def open_sweep(plan: Plan, stops: Stops) -> Iterator[Sweep]:
     """Hold a study, and take it up where it stands, or make it.
@@ -175,10 +209,9 @@ def open_sweep(plan: Plan, stops: Stops) -> Iterator[Sweep]:
     with held(plan) as lease, open_storage(plan.storage, plan.folder) as storage:
         storage.hold(plan.name)
         search = plan.spec.search
-        space = space_of(plan.spec, plan.study.base.spec) | (
-            {"extends": plan.extension.words()} if plan.extension else {}
+        book = open_book(
+            plan.spec, storage, distributions(search), combinations(plan.spec), _space(plan), plan.total_samples
         )
-        book = open_book(plan.spec, storage, distributions(search), combinations(plan.spec), space, plan.total_samples)
         for baseline in plan.spec.baselines:
             values = plan.study.baseline_values(baseline)
             book.enqueue(baseline.name, params_from_values(search, values), is_baseline=True)
@@ -199,10 +232,7 @@ def held(plan: Plan) -> Iterator[Lease]:
     try:
         lease = take(LEASE.format(plan.name), f"study {plan.name}", store_name(plan.uri))
     except HeldError as error:
-        raise StudyError(
-            f"{error.holder or f'study {plan.name}, by another process'}, is being carried out; wait for it, or give"
-            " this one another name with --as NEWNAME"
-        ) from error
+        raise _held_error(plan, error.holder) from error
     with lease:
         yield lease
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.study import Value
-from clipexp.study.book import STOP_AT, StudyBook, Suggestion
+from clipexp.study.book import BASELINE, STOP_AT, StudyBook, Suggestion
 from clipexp.study.extend import CONTINUES, continued
 from clipexp.study.jobs import Job
 from clipexp.study.plan import Plan
@@ -25,6 +25,7 @@ from clipexp.track.records import PARENT_TAG, ROLE_TAG, STUDY_TAG, TRIAL_TAG
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+BEST = "best"  # what the best trial's confirmation runs are called
 MAX_SEEDS = 10_000
 
 
@@ -112,10 +113,6 @@ class Trials:
             known, is_repeat = None, False
         seed = resolved.spec.seed
         self.book.note(number, values=values, spec_hash=spec_hash, seed=seed, samples_a_trial=self.plan.total_samples)
-        if reason := self.plan.infeasible(resolved.spec):
-            self.book.tell_infeasible(number, reason)
-            self.lines.append(f"trial {number} is infeasible: {reason}")
-            return None
         if spec_hash in self._job_by_hash:
             self._job_by_hash[spec_hash].twins.append(number)
             return None
@@ -129,7 +126,19 @@ class Trials:
             job.samples_seen = max(known.curve) if known else suggestion.notes[STOP_AT]
             self._end(job, known or Outcome(None, job.values, job.run_id, number))
             return None
-        return job
+        return job if self._fits(job) else None
+
+    def _fits(self, job: Job) -> bool:
+        """Whether a trial's memory may do, by arithmetic; where its whole batch does not, smaller ones are tried."""
+        reason = self.plan.infeasible(job.resolved.spec)
+        if reason:
+            size = job.use_small_batches()
+            self.lines.append(f"{job.key}: {reason}; it is tried with micro-batches of {size}")
+            reason = self.plan.infeasible(job.resolved.spec)
+        if reason:
+            self.lines.append(f"{job.key} is infeasible: {reason}")
+            self.infeasible(job, reason)
+        return not reason
 
     def _with_new_seed(self, values: Mapping[str, Value], name: str, resolved: ResolvedRun) -> tuple[ResolvedRun, str]:
         for seed in range(resolved.spec.seed + 1, resolved.spec.seed + MAX_SEEDS):
@@ -228,6 +237,18 @@ class Trials:
     def best(self, count: int) -> list[int]:
         """Numbers of the best finished trials, best first."""
         return rank(self.book.trials(), self.plan.spec.objective.direction)[:count]
+
+    def to_confirm(self) -> dict[str, Mapping[str, Value]]:
+        """The best trial's values and the baselines', by name; a best that is a baseline counts once, as that."""
+        trials, best = self.book.trials(), self.best(1)
+        found = {
+            t.user_attrs[BASELINE]: t.user_attrs["values"]
+            for t in trials
+            if {BASELINE, "values"} <= t.user_attrs.keys()
+        }
+        if best and (values := trials[best[0]].user_attrs["values"]) not in found.values():
+            found[BEST] = values
+        return found
 
     def _drop_checkpoints(self) -> None:
         """Remove the checkpoints of told trials that are not among the best few; runs of others keep theirs."""

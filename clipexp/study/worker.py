@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-from clipexp.errors import ClipexpError, DivergedError, MemoryExhaustedError
+from clipexp.errors import ClipexpError, DivergedError, MemoryExhaustedError, TrackingError
 from clipexp.events import EndEvent, StopReason
 from clipexp.launch import LaunchOptions
 from clipexp.runner import Execution, start
@@ -24,6 +24,12 @@ from clipexp.study.messages import ALIVE_EVERY_S, Channel, FailureKind, Message,
 from clipexp.track.lease import HeldError, is_held
 
 LOOK_EVERY_S = 0.2
+KIND_BY_ERROR: dict[type[Exception], FailureKind] = {  # the first that fits
+    DivergedError: "diverged",
+    MemoryExhaustedError: "out_of_memory",
+    TrackingError: "untracked",
+    ClipexpError: "refused",
+}
 
 
 class Line:
@@ -115,14 +121,10 @@ def carry_out(job: Message, line: Line) -> Message:
                 reason = event.reason
             else:
                 line.ask(event_message(event, line.next_number()))
-    except DivergedError as error:
-        return _failed("diverged", error, samples_seen)
-    except MemoryExhaustedError as error:
-        return _failed("out_of_memory", error, samples_seen)
-    except ClipexpError as error:
-        return _failed("refused", error, samples_seen)
     except Exception as error:  # noqa: BLE001 (whatever a trial dies of, the study is told and goes on)
-        return _failed("bug", error, samples_seen)
+        kind = next((kind for cause, kind in KIND_BY_ERROR.items() if isinstance(error, cause)), "bug")
+        name = f"{type(error).__name__}: " if kind == "bug" else ""
+        return {"say": "failed", "kind": kind, "message": f"{name}{error}", "samples_seen": samples_seen}
     finally:
         line.watch(None)
     return {
@@ -158,11 +160,6 @@ def _started(execution: Execution) -> Message:
         "device": launch.ran_on,
         "notes": list(launch.notes),
     }
-
-
-def _failed(kind: FailureKind, error: Exception, samples_seen: int) -> Message:
-    name = "" if isinstance(error, ClipexpError) else f"{type(error).__name__}: "
-    return {"say": "failed", "kind": kind, "message": f"{name}{error}", "samples_seen": samples_seen}
 
 
 def main(file: int) -> None:

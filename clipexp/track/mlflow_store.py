@@ -52,7 +52,7 @@ def connect(uri: str) -> "MlflowClient":
     """
     _settle()
     if uri.startswith(HTTP):
-        _require_answer(uri)
+        require_answer(uri)
     elif uri.startswith(SQLITE):
         if uri == home().tracking_uri:
             home().make()
@@ -149,7 +149,8 @@ def _client(uri: str) -> "MlflowClient":
     return client
 
 
-def _require_answer(uri: str) -> None:
+def require_answer(uri: str) -> None:
+    """See that somebody listens where a server should be. Raises TrackingError."""
     parsed = urlparse(uri)
     try:
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
