@@ -58,7 +58,7 @@ def _settle_one(holder: Holder, about_to_run: str) -> Iterator[str]:
 
 def _tell(header: RunHeader, holder: Holder) -> str:
     """Write the end that the run could not write; returns a line for the person."""
-    at = last_samples_seen(header.folder)
+    at = max(0, last_samples_seen(header.folder))
     with Journal(header.folder, of_last_attempt=True) as journal:
         journal.append(EndEvent(at, "lost"), time_ms=journal.last_time_ms)
     has_checkpoint = newest(home().checkpoints / header.run_id) is not None

@@ -62,7 +62,7 @@ def sweep_on_console(path: Path, options: SweepOptions) -> int:
     if (options.extend is None) != (options.horizon is None):
         raise StudyError("--extend top3 and --budget SAMPLES go together: which trials go on, and to what horizon")
     console = make_console()
-    renaming = [f"name={options.name}"] if options.name else []
+    renaming = [f"name={options.name}"] if options.name and options.extend is None else []
     study = load_study(path, [*options.overrides, *renaming])
     try:
         plan = make_plan(study, options.plan)
@@ -70,7 +70,8 @@ def sweep_on_console(path: Path, options: SweepOptions) -> int:
         base = shlex.quote(os.path.normpath(path.parent / study.spec.base))
         raise StoreError(str(error).replace(PREPARE, PREPARE.replace("SPEC", base))) from error
     if options.extend is not None and options.horizon is not None:
-        plan = linked_plan(plan, parse_count(options.extend), parse_horizon(options.horizon, plan.total_samples))
+        horizon = parse_horizon(options.horizon, plan.total_samples)
+        plan = linked_plan(plan, parse_count(options.extend), horizon, options.name)
     for line in plan_lines(plan):
         console.print(line, markup=False, soft_wrap=True)
     if options.dry_run:
@@ -83,7 +84,7 @@ def sweep_on_console(path: Path, options: SweepOptions) -> int:
 
 def _carry_out(console: "Console", plan: Plan, command: str) -> int:
     stops = Stops()
-    with open_sweep(plan, stops) as sweep, stops.on_signals():
+    with stops.on_signals(), open_sweep(plan, stops) as sweep:
         for note in sweep.storage.notes:
             console.print(note, markup=False, soft_wrap=True)
         with SweepView(console, sweep) as view:

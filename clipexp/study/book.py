@@ -66,7 +66,7 @@ class StudyBook:
     def enqueue(
         self, name: str, params: Mapping[str, Any], *, is_baseline: bool, notes: Mapping[str, Any] | None = None
     ) -> None:
-        """Have settings run before anything is suggested. A name that was given already is left alone.
+        """Have settings run before anything is suggested, unless their name was given and its trial did not fail.
 
         Raises:
             StudyError: they don't lie in the space, or the name had others.
@@ -81,7 +81,10 @@ class StudyBook:
         attrs = {NAME: name, **({BASELINE: name} if is_baseline else {}), **(notes or {})}
 
         def enqueue_once() -> None:
-            there = next((t for t in self.study.get_trials(deepcopy=False) if t.user_attrs.get(NAME) == name), None)
+            from optuna.trial import TrialState
+
+            trials = [t for t in self.study.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
+            there = next((t for t in trials if t.user_attrs.get(NAME) == name), None)
             if there is None:
                 self.study.enqueue_trial(dict(params), user_attrs=attrs)
             elif (before := there.params or there.system_attrs.get("fixed_params", {})) != dict(params):
@@ -204,6 +207,11 @@ class StudyBook:
         trial_id = self._get(number).trial._trial_id
         self._wait(trial_id)
         del self._running[number]
+
+    def requeue_all(self) -> None:
+        """Break off what is still under way here."""
+        for number in list(self._running):
+            self.requeue(number)
 
     def requeue_running(self) -> list[int]:
         """Have the trials wait that are under way in the storage, but not here: those of a driver that was killed.

@@ -27,12 +27,13 @@ class Confirmation:
     def __init__(self, plan: Plan, parent_run_id: str, results: Mapping[str, Mapping[str, Any]]) -> None:
         self.plan = plan
         self.results: dict[str, dict[str, Any]] = {key: dict(result) for key, result in results.items()}
+        self.first_seed: int | None = None
         self._parent_run_id = parent_run_id
 
     def jobs(self, values_by_name: Mapping[str, Mapping[str, Value]]) -> Iterator[Job]:
         """What must be run: every name over every seed, but for what is finished already.
 
-        Seeds begin behind the base's, which the trials had: the best was chosen by its luck with that one, too.
+        Seeds begin behind those of all trials: the best was chosen by its luck with one of them, too.
         """
         store = store_name(self.plan.uri)
         for job in self._wanted(values_by_name):
@@ -51,7 +52,9 @@ class Confirmation:
         return [self.results[job.key] for job in self._wanted(values_by_name) if self._is_known(job)]
 
     def _wanted(self, values_by_name: Mapping[str, Mapping[str, Value]]) -> Iterator[Job]:
-        first = self.plan.study.base.spec.seed + 1
+        first = self.first_seed
+        if first is None:  # nothing was confirmed yet
+            return
         tags = {STUDY_TAG: self.plan.name, ROLE_TAG: "confirm", PARENT_TAG: self._parent_run_id}
         for seed in range(first, first + self.plan.spec.confirm_seeds):
             for name, values in values_by_name.items():
@@ -64,7 +67,7 @@ class Confirmation:
     def _is_known(self, job: Job) -> bool:
         """Whether there is nothing to run: it finished, or can't; what failed otherwise is tried by the next launch."""
         known = self.results.get(job.key, {})
-        return known.get("spec_hash") == job.spec_hash and not known["has_failed"]
+        return known.get("spec_hash") == job.spec_hash and not known.get("has_failed", False)
 
     def finished(self, job: Job, final: Mapping[str, float]) -> None:
         """A run came to its end."""

@@ -7,8 +7,11 @@ One path for every reason to stop: the pruner's, the budget's and Ctrl-C's all r
 and its run ends at the next step with a checkpoint. A worker that dies gets its run back.
 """
 
+import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from clipexp.errors import StudyError
 from clipexp.events import StopReason
@@ -21,8 +24,10 @@ from clipexp.study.plan import Plan
 from clipexp.study.pool import Pool, Seat
 from clipexp.study.spending import HOUR_S, Spending
 from clipexp.study.trials import Trials, seconds_of
+from clipexp.track.home import home
 
 POLL_S = 0.2
+MAX_FALSE_STARTS = 3
 MAX_FAILURES = 3  # trials in a row that fail for a reason of their own: the next ones would, too
 NOTE_EVERY_S = 20.0
 UNTRACKED_S, MAX_UNTRACKED = 20.0, 30  # MLflow is asked for a run again so often
@@ -47,10 +52,12 @@ class Driver:
         self.problems: list[str] = []
         self.phase = "trials"
         self.is_budget_spent = False
+        self._is_trial_time_over = False
         self._again: list[Job] = []
         self._confirm_jobs: Iterator[Job] = iter(())
         self._told_to_stop: dict[Seat, StopReason] = {}
-        self._failures: list[str] = []
+        self._failed: list[tuple[Job, str]] = []  # in a row, not told yet: if all fail, it is none of the trials' fault
+        self._num_false_starts = 0
         self._noted_s = 0.0
         self._longest_s = (-1, 0.0)  # when so many trials were told: of those that were not stopped
         self._lines: list[str] = []
@@ -67,16 +74,17 @@ class Driver:
         """
         while True:
             self._look_after()
-            self._hand_out()
-            if not self.job_by_seat and not self._again:
+            has_more = self._hand_out()
+            if not self.job_by_seat and not self._again and not has_more:
                 if self.phase == "done" or self.stops.reason() is not None:
                     break
                 self._next_phase()
                 continue
-            for seat, message in self.pool.poll(POLL_S):
+            for seat, message in self.pool.poll(0.0 if has_more else POLL_S):
                 self._hear(seat, message)
             yield from self._take_lines()
             yield ""
+        self._tell_failed()
         self._note_wall()
         yield from self._take_lines()
 
@@ -84,7 +92,7 @@ class Driver:
         """Have every trial that is still out wait; nothing happens after an ordinary end."""
         self._put_all_back([*self.job_by_seat.values(), *self._again])
         self.job_by_seat.clear()
-        self._again.clear()
+        self.trials.book.requeue_all()
 
     def _put_all_back(self, jobs: list[Job]) -> None:
         while jobs:
@@ -99,24 +107,29 @@ class Driver:
     def _next_phase(self) -> None:
         if self.phase == "trials" and self.plan.spec.confirm_seeds and not self._is_spent():
             self.phase = "confirmation"
+            if self.confirmation.first_seed is None:
+                self.confirmation.first_seed = self.trials.fresh_seed()
+                self.trials.book.note_study(first_confirm_seed=self.confirmation.first_seed)
             self._confirm_jobs = self.confirmation.jobs(self.trials.to_confirm())
         else:
             self.phase = "done"
 
-    def _hand_out(self) -> None:
-        """Give every free seat a job."""
+    def _hand_out(self) -> bool:
+        """Give every free seat a job; returns whether to look for more at once, as a trial needed no run."""
         for seat in self.pool.seats:
             if seat in self.job_by_seat or self.stops.reason() is not None:
                 continue
             job = self._next_job()
-            if job is None:
-                return
-            job.begun_s = time.monotonic()
+            if job is None or job == "told":
+                return job is not None
+            job.begun_s = None
+            job.given_out_ms = job.given_out_ms or time.time_ns() // 1_000_000
             self.job_by_seat[seat] = job
             self._told_to_stop.pop(seat, None)
             self.pool.assign(seat, job.message(self.plan.uri))
+        return False
 
-    def _next_job(self) -> Job | None:
+    def _next_job(self) -> Job | Literal["told"] | None:
         if self._again:  # before any new one, which would meet the same trouble
             due = next((job for job in self._again if job.not_before_s <= time.monotonic()), None)
             if due is not None:
@@ -124,7 +137,7 @@ class Driver:
             return due
         if self.phase == "confirmation":
             return None if self._is_spent() else next(self._confirm_jobs, None)
-        if self.phase == "trials" and not self._is_spent(self.confirm_s()):
+        if self.phase == "trials" and not self._is_trial_time_over:
             return self.trials.next()
         return None
 
@@ -152,11 +165,15 @@ class Driver:
 
     def _look_after(self) -> None:
         """Keep time, and have runs stop that must."""
+        now_s = time.monotonic()
         for job in self.job_by_seat.values():
-            self.spending.set_seconds(job.key, job.prior_s + time.monotonic() - job.begun_s)
-        is_trial_time_over = self.phase == "trials" and self._is_spent(self.confirm_s())
-        self.is_budget_spent = self.is_budget_spent or is_trial_time_over or self._is_spent()
-        reason = self.stops.reason() or ("budget" if is_trial_time_over or self._is_spent() else None)
+            if job.begun_s is not None:
+                self.spending.set_seconds(job.run_id, job.seconds(now_s))
+        if self.phase == "trials" and not self._is_trial_time_over:
+            self._is_trial_time_over = self._is_spent(self.confirm_s())
+        is_over = self._is_trial_time_over if self.phase == "trials" else self._is_spent()
+        self.is_budget_spent = self.is_budget_spent or is_over
+        reason = self.stops.reason() or ("budget" if is_over else None)
         if reason is not None:
             self._put_all_back(self._again)
         limit_hours = self.plan.spec.constraints.trial_hours
@@ -165,10 +182,10 @@ class Driver:
                 self._tell_to_stop(seat, reason)
                 if self.stops.is_hurried:
                     self.pool.kill(seat)
-            elif limit_hours is not None and self.spending.seconds_by_key[job.key] > limit_hours * HOUR_S:
+            elif limit_hours is not None and job.seconds(now_s) > limit_hours * HOUR_S:
                 job.is_too_long = True
                 self._tell_to_stop(seat, "budget")
-        if time.monotonic() - self._noted_s > NOTE_EVERY_S:
+        if now_s - self._noted_s > NOTE_EVERY_S:
             self._note_wall()
 
     def _tell_to_stop(self, seat: Seat, reason: StopReason) -> None:
@@ -201,12 +218,16 @@ class Driver:
     def _take(self, seat: Seat) -> Job:
         """A seat's job, which is over there."""
         job = self.job_by_seat.pop(seat)
-        self.spending.set_seconds(job.key, seconds_of(job.run_id) or job.prior_s + time.monotonic() - job.begun_s)
+        if job.run_id:
+            job.prior_s, job.begun_s = seconds_of(job.run_id), None
+            self.spending.set_seconds(job.run_id, job.prior_s)
         return job
 
     def _begin(self, job: Job, message: Message) -> None:
         job.run_id, job.total_samples = message["run_id"], message["total_samples"]
         job.samples_seen = message["resumed_at"]
+        job.is_own = job.is_own or message["created_ms"] >= job.given_out_ms
+        job.prior_s, job.begun_s = seconds_of(job.run_id), time.monotonic()
         if job.number is not None:
             self.trials.started(job, message["device"])
         self._lines += [f"{job.key}: {note}" for note in message["notes"]]
@@ -245,11 +266,16 @@ class Driver:
             self._again.append(job)
 
     def _finish(self, job: Job, final: Mapping[str, float]) -> None:
-        self._failures.clear()
+        self._tell_failed()
         metric = self.plan.spec.objective.metric
         if job.number is None:
             self.confirmation.finished(job, final)
             self.trials.book.note_study(confirm=self.confirmation.results)
+            if job.is_own:
+                shutil.rmtree(home().checkpoints / job.run_id, ignore_errors=True)
+        elif metric in final and not math.isfinite(final[metric]):
+            self._cannot(job, f"its {metric} is not finite at {job.samples_seen:,} samples")
+            return
         elif metric in final:
             self.trials.finished(job, final[metric])
         else:
@@ -260,7 +286,8 @@ class Driver:
     def _put_back(self, job: Job) -> None:
         if job.number is not None:
             self.trials.put_back(job)
-        self._lines.append(f"{job.key} stopped at {job.samples_seen:,} samples; the same command goes on from there")
+        how = "a larger budget" if self.is_budget_spent and self.stops.reason() is None else "the same command"
+        self._lines.append(f"{job.key} stopped at {job.samples_seen:,} samples; {how} goes on from there")
 
     def _cannot(self, job: Job, reason: str) -> None:
         """These settings can't be carried out."""
@@ -276,15 +303,25 @@ class Driver:
             self._put_back(job)
             return
         where = f"its worker was lost at {job.samples_seen:,} samples ({message['how']}; see {message['log']})"
-        if not job.die():
+        if not message["was_ready"]:
+            self._again.append(job)
+            self._num_false_starts += 1
+            if self._num_false_starts >= MAX_FALSE_STARTS:
+                raise StudyError(
+                    f"workers can't start ({message['how']}): {message['last_line'] or 'they said nothing'}; see"
+                    f" {message['log']}"
+                )
+        elif not job.die():
             self._lines.append(f"{job.key}: {where}; another one goes on")
             self._again.append(job)
-            return
-        self._shrink_or_give_up(job, f"{where}, {job.num_deaths} times in a row; out of memory?")
+        elif message["was_killed"]:  # as the kernel does to who takes too much memory
+            self._shrink_or_give_up(job, f"{where}, {job.num_deaths} times in a row; out of memory?")
+        else:
+            self._give_up(job, f"{where}, {job.num_deaths} times in a row")
 
     def _shrink_or_give_up(self, job: Job, reason: str) -> None:
         """Out of memory: once more with smaller micro-batches, and then no more."""
-        if job.has_small_batches or job.resolved.spec.train.batch_size < 2:
+        if job.is_shrunk or job.resolved.spec.train.micro_batch == 1:
             micro_batch = job.resolved.spec.train.micro_batch
             self._cannot(job, f"{reason}, also with micro-batches of {micro_batch}")
             return
@@ -314,19 +351,27 @@ class Driver:
         self._again.append(job)
 
     def _give_up(self, job: Job, reason: str) -> None:
-        """A failure that tells nothing about the settings; several in a row end the study."""
+        """A failure that tells nothing about the settings; several in a row end the study, and are tried again."""
         self._lines.append(f"{job.key} FAILED: {reason}")
-        self.problems.append(f"{job.key} failed: {reason}")
-        if job.number is None:
-            self.confirmation.failed(job, reason)
-            self.trials.book.note_study(confirm=self.confirmation.results)
-        else:
-            self.trials.failed(job, reason)
-        self._failures.append(reason)
-        if len(self._failures) >= MAX_FAILURES:
+        self._failed.append((job, reason))
+        if len(self._failed) >= MAX_FAILURES:
+            failed, self._failed = self._failed, []
+            for one, _ in failed:
+                self._put_back(one)
             raise StudyError(
                 f"{MAX_FAILURES} runs in a row failed, the last so: {reason}; mend that, and the same command goes on"
             )
+
+    def _tell_failed(self) -> None:
+        """Runs failed by themselves: another one came to its end since, or the study does."""
+        for job, reason in self._failed:
+            self.problems.append(f"{job.key} failed: {reason}")
+            if job.number is None:
+                self.confirmation.failed(job, reason)
+                self.trials.book.note_study(confirm=self.confirmation.results)
+            else:
+                self.trials.failed(job, reason)
+        self._failed.clear()
 
 
 def _last(job: Job) -> str:

@@ -41,10 +41,10 @@ def parse_horizon(text: str, samples_before: int) -> int:
     return horizon
 
 
-def linked_spec(spec: StudySpec, num_best: int, samples: int) -> StudySpec:
+def linked_spec(spec: StudySpec, num_best: int, samples: int, name: str | None = None) -> StudySpec:
     """The linked study: its trials are given, so it has no sampler's work to do, no pruner and no baselines."""
     changes = {
-        "name": f"{spec.name}-to-{samples}",
+        "name": name or f"{spec.name}-to-{samples}",
         "hypothesis": f"The best {num_best} trials of {spec.name}, gone on to {samples:,} samples.",
         "budget": StudyBudgetSpec(trials=num_best),
         "pruner": NoPrunerSpec(kind="none"),

@@ -21,9 +21,10 @@ class Job:
     """A run that is to be carried out, or is being.
 
     key: names it among all of the study. tags: of its MLflow run. number: of its trial; None for a confirmation.
-    samples_seen and total_samples: how far it is. values: the objective's, by samples seen. prior_s: seconds that it
-    took in earlier launches. not_before_s: when it may be handed out again, where MLflow was away (`num_untracked`
-    times). twins: numbers of trials that were suggested the very same spec meanwhile.
+    samples_seen and total_samples: how far it is. values: the objective's, by samples seen. is_own: whether its run was
+    made for it, and not taken up from somebody else. given_out_ms: when a worker got it first. prior_s: seconds that it
+    took before begun_s, which is when its run was taken up last. not_before_s: when it may be handed out again, where
+    MLflow was away (`num_untracked` times). twins: numbers of trials that were suggested the very same spec meanwhile.
     """
 
     key: str
@@ -38,19 +39,21 @@ class Job:
     values: dict[int, float] = field(default_factory=dict)
     rate: float | None = None  # samples a second
     note: str = ""
+    is_own: bool = False
+    given_out_ms: int = 0
     prior_s: float = 0.0
-    begun_s: float = 0.0
+    begun_s: float | None = None
     num_deaths: int = 0
     died_at: int = -1
     is_too_long: bool = False
+    is_shrunk: bool = False
     not_before_s: float = 0.0
     num_untracked: int = 0
     twins: list[int] = field(default_factory=list)
 
-    @property
-    def has_small_batches(self) -> bool:
-        """Whether it holds less than its batch at once."""
-        return self.resolved.spec.train.micro_batch is not None
+    def seconds(self, now_s: float) -> float:
+        """How long it was at work."""
+        return self.prior_s + (0.0 if self.begun_s is None else now_s - self.begun_s)
 
     def message(self, tracking: str) -> Message:
         """As a worker is told of it."""
@@ -58,9 +61,10 @@ class Job:
         return {"job": self.key, "spec": spec, "tags": dict(self.tags), "tracking": tracking}
 
     def use_small_batches(self) -> int:
-        """Have it hold a quarter of its batch at once, for the same result within rounding; returns how many pairs."""
+        """Have it hold a quarter as much at once, for the same result within rounding; returns how many pairs."""
         train = self.resolved.spec.train
-        size = largest_divisor(train.batch_size, max(1, train.batch_size // MICRO_BATCH_SHARE))
+        size = largest_divisor(train.batch_size, max(1, (train.micro_batch or train.batch_size) // MICRO_BATCH_SHARE))
+        self.is_shrunk = True
         spec = self.resolved.spec.model_copy(update={"train": train.model_copy(update={"micro_batch": size})})
         self.resolved = dataclasses.replace(self.resolved, spec=spec)
         self.num_deaths, self.died_at = 0, -1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def linked_plan(plan: Plan, num_best: int, horizon: int) -> Plan:
+def linked_plan(plan: Plan, num_best: int, horizon: int, name: str | None = None) -> Plan:
     """The study in which the best trials of another go on to a longer horizon.
 
     Raises:
@@ -40,11 +40,16 @@ def linked_plan(plan: Plan, num_best: int, horizon: int) -> Plan:
         best = _best(plan, book, num_best)
     sizes = [plan.trial_run(trial.user_attrs["values"], plan.name).spec.train.batch_size for trial in best]
     samples = horizon - (horizon - plan.total_samples) % math.lcm(*sizes)  # equal for all of them
+    if samples <= plan.total_samples:
+        raise StudyError(
+            f"--budget {horizon:,} comes to no step beyond {plan.total_samples:,} samples; give at least"
+            f" {plan.total_samples + math.lcm(*sizes):,}"
+        )
     found = tuple(
         Continuation(f"{plan.name} {trial.number}", trial.params, _note(plan, trial, {"samples": samples}))
         for trial in best
     )
-    study = dataclasses.replace(plan.study, spec=linked_spec(plan.spec, num_best, samples))
+    study = dataclasses.replace(plan.study, spec=linked_spec(plan.spec, num_best, samples, name))
     return dataclasses.replace(plan, study=study, extension=Extension(plan.name, num_best, samples, found))
 
 
@@ -72,6 +77,7 @@ def _note(plan: Plan, trial: "FrozenTrial", horizon: Mapping[str, int]) -> dict[
         "spec_hash": trial.user_attrs["spec_hash"],
         "samples_seen": samples_seen_at(checkpoint),
         "weights_sha256": summary.weights_sha256,
+        "seed": trial.user_attrs["seed"],
         "study": plan.name,
         "trial": trial.number,
         **horizon,

@@ -136,7 +136,8 @@ class Plan:
         device, seat = device_name(self.corner_specs[0].train.device), self.seats[0]
         if seat.gpu is None:
             device = f"{device}, {seat.num_threads} thread"
-        found = prior_of_trial(self.corner_specs, self.total_samples, device, self.spec.pruner)
+        begun = self.extension.trials[0].note["samples_seen"] if self.extension else 0
+        found = prior_of_trial(self.corner_specs, self.total_samples - begun, device, self.spec.pruner)
         return None if found is None else dataclasses.replace(found, num_workers=len(self.seats))
 
     def disk_bytes(self) -> int:
@@ -162,8 +163,12 @@ def make_plan(study: ResolvedStudy, options: PlanOptions) -> Plan:
     _require_pairs(study, corner_specs, manifest)
     _require_metric(study, manifest)
     device = study.base.spec.train.device
+    if device == "cuda" and not visible_gpus():
+        raise StudyError("train.device is cuda, but there is no CUDA device here; set it to auto or cpu in the base")
     seats = make_seats(options.num_workers, visible_gpus() if device != "cpu" else [])
     plan = Plan(study, tracking_uri(options.tracking), options.storage, tuple(seats), manifest, corner_specs)
+    for corner in corner_specs:
+        plan.identity(corner)  # its data is prepared
     if (missing := plan.disk_bytes() - free_bytes()) > 0:
         raise StudyError(
             f"the study will write up to {mb(plan.disk_bytes())}, and {home().root.resolve()} lacks {mb(missing)} of"

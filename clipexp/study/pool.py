@@ -71,6 +71,7 @@ class _Worker:
                 start_new_session=True,  # Ctrl-C is for the driver, which tells its workers
             )
         self.channel = Channel(ours)
+        self.is_ready = False
         self.heard_s = time.monotonic()
 
 
@@ -120,15 +121,17 @@ class Pool:
             seat: Seat = key.data
             worker = self._worker_by_seat[seat]
             worker.heard_s = time.monotonic()
-            yield from ((seat, message) for message in worker.channel.receive())
+            for message in worker.channel.receive():
+                worker.is_ready = worker.is_ready or message["say"] == "ready"
+                yield seat, message
             if not worker.channel.is_open:
                 yield seat, self._bury(seat)
         for seat, worker in list(self._worker_by_seat.items()):
             if time.monotonic() - worker.heard_s > SILENT_AFTER_S:
                 worker.process.kill()
-                yield seat, {**self._bury(seat), "how": f"killed, as it was silent for {SILENT_AFTER_S:g} s"}
+                yield seat, self._bury(seat, is_silent=True)
 
-    def _bury(self, seat: Seat) -> Message:
+    def _bury(self, seat: Seat, *, is_silent: bool = False) -> Message:
         worker = self._worker_by_seat.pop(seat)
         self._selector.unregister(worker.channel.connection)
         worker.channel.close()
@@ -137,7 +140,12 @@ class Pool:
         except subprocess.TimeoutExpired:  # it hung up, but does not end
             worker.process.kill()
             code = worker.process.wait()
-        return {"say": "gone", "how": _how(code), "log": str(self.log(seat))}
+        log = self.log(seat)
+        last = ([line for line in log.read_text(errors="replace").splitlines() if line.strip()] or [""])[-1]
+        was_killed = code == -signal.SIGKILL and not is_silent
+        how = f"killed, as it was silent for {SILENT_AFTER_S:g} s" if is_silent else _how(code)
+        told = {"how": how, "log": str(log), "last_line": last.strip()}
+        return {"say": "gone", "was_ready": worker.is_ready, "was_killed": was_killed, **told}
 
     def _send(self, seat: Seat, message: Mapping[str, object]) -> None:
         if seat in self._worker_by_seat:

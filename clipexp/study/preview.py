@@ -27,7 +27,8 @@ def first_suggestions(plan: Plan, count: int) -> list[tuple[str, dict[str, Value
     for baseline in spec.baselines:
         study.enqueue_trial(params_from_values(spec.search, plan.study.baseline_values(baseline)))
     names = [baseline.name for baseline in spec.baselines]
-    limit = min(count, spec.budget.trials or count)
+    limits = [count, spec.budget.trials, None if (grid := combinations(spec)) is None else len(grid)]
+    limit = min(number for number in limits if number is not None)
     trials = [study.ask(space) for _ in range(limit)]
     return [
         (names[n] if n < len(names) else f"trial {n}", values_from_params(spec.search, trial.params))

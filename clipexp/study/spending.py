@@ -2,7 +2,7 @@
 
     spending = Spending(budget, cores_a_trial=2, wall_before_s=0.0)
     spending.set_seconds("trial 0", 31.5)
-    spending.share()  # 0.4: two fifths of what ends first
+    spending.left()  # {"cpu_hours": 0.98}: hours left of each limit
 
 Trials are counted by who asks for them; here are hours.
 """
@@ -48,13 +48,20 @@ class Spending:
         self.seconds_by_key[key] = seconds
 
     def left(self, reserve_s: float = 0.0, num_workers: int = 1) -> Mapping[str, float]:
-        """Hours left of each limit that there is, less what a reserve of seconds of training will take."""
+        """Hours left of each limit that there is, less what a reserve of seconds of training will take.
+
+        A reserve takes half of a limit at most, so that something is left to be confirmed.
+        """
         limits = {
-            "gpu_hours": (self.budget.gpu_hours, self.training_s + reserve_s),
-            "cpu_hours": (self.budget.cpu_hours, (self.training_s + reserve_s) * self.cores_a_trial),
-            "wall_hours": (self.budget.wall_hours, self.wall_s + reserve_s / num_workers),
+            "gpu_hours": (self.budget.gpu_hours, self.training_s, reserve_s),
+            "cpu_hours": (self.budget.cpu_hours, self.training_s * self.cores_a_trial, reserve_s * self.cores_a_trial),
+            "wall_hours": (self.budget.wall_hours, self.wall_s, reserve_s / num_workers),
         }
-        return {name: limit - spent_s / HOUR_S for name, (limit, spent_s) in limits.items() if limit is not None}
+        return {
+            name: limit - spent_s / HOUR_S - min(kept_s / HOUR_S, limit / 2)
+            for name, (limit, spent_s, kept_s) in limits.items()
+            if limit is not None
+        }
 
     def is_spent(self, reserve_s: float = 0.0, num_workers: int = 1) -> bool:
         """Whether one of the limits is reached."""

@@ -10,12 +10,13 @@ the trials' in their runs.
 
 import contextlib
 import datetime
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipexp.errors import StudyError
+from clipexp.errors import StudyError, TrackingError
 from clipexp.events import StopReason
 from clipexp.settle import settle
 from clipexp.stops import Stops
@@ -33,11 +34,11 @@ from clipexp.study.spending import HOUR_S, Spending
 from clipexp.study.storage import JOURNAL_FILE, StudyStorage, open_storage
 from clipexp.study.trials import Trials, seconds_of
 from clipexp.track import mlflow_run
-from clipexp.track.header import read_header, store_name
+from clipexp.track.header import headers, read_header, store_name
 from clipexp.track.home import home
 from clipexp.track.journal import points
 from clipexp.track.lease import HeldError, Holder, Lease, holder, is_held, take
-from clipexp.track.mlflow_store import HTTP, connect, require_answer
+from clipexp.track.mlflow_store import HTTP, connect, first_line, is_deleted, require_answer
 from clipexp.track.provenance import git_state, versions
 from clipexp.track.records import STUDY_TAG, TAG
 
@@ -63,9 +64,11 @@ class Sweep:
         self.problems: list[str] = []
         self.trials = Trials(plan, book, parent.run_id)
         self.confirmation = Confirmation(plan, parent.run_id, book.study.user_attrs.get("confirm", {}))
+        self.confirmation.first_seed = book.study.user_attrs.get("first_confirm_seed")
         self.spending = _spending(plan, book)
         self.artifacts: Path | None = None
         self._num_told = 0
+        self._sent: set[ParentPoint] = set()
         self._is_over = False
         self.driver: Driver | None = None
 
@@ -115,12 +118,15 @@ class Sweep:
 
     def _tell_parent(self) -> None:
         """Have the study's own run in MLflow show what was told since."""
-        told = [t for t in self.book.trials() if t.state.is_finished()]
-        if len(told) == self._num_told:
+        if self.book.num_told() == self._num_told:
             return
+        told = [trial for trial in self.book.trials() if trial.state.is_finished()]
         self._num_told = len(told)
-        points, tags = parent_state(told, self.plan.spec.objective.metric, self.trials.best(1))
-        self.parent.tell(points, tags)
+        objective = self.plan.spec.objective
+        points, tags = parent_state(told, objective.metric, objective.direction)
+        new = [point for point in points if point not in self._sent]
+        self._sent |= set(new)
+        self.parent.tell(new, tags)
 
     def finish(self) -> None:
         """End the study's own run in MLflow, once; a study that is to go on later is KILLED there, as a run is."""
@@ -130,34 +136,42 @@ class Sweep:
                 self.problems.append(problem)
 
 
-def parent_state(told: Sequence[Any], metric: str, best: Sequence[int]) -> tuple[list[ParentPoint], dict[str, str]]:
-    """What the study's own run shows: each trial's value, the best's validation metrics, and which that is."""
-    found = []
-    for trial in told:
-        if trial.state.name == "COMPLETE":
-            time_ms = int(trial.datetime_complete.timestamp() * 1000)
-            found.append(ParentPoint(f"study/{metric}", trial.number, trial.value, time_ms))
-    if not best:
+def parent_state(told: Sequence[Any], metric: str, direction: str) -> tuple[list[ParentPoint], dict[str, str]]:
+    """What the study's own run shows: each trial's value, the best's validation metrics, and which that is.
+
+    A trial's value stands at its number; the metrics of the best so far at how many trials had finished then, since
+    MLflow shows the highest step as the last.
+    """
+    found: list[ParentPoint] = []
+    best: Any = None
+    finished = sorted((t for t in told if t.state.name == "COMPLETE"), key=lambda t: t.datetime_complete)
+    for num_finished, trial in enumerate(finished, start=1):
+        time_ms = int(trial.datetime_complete.timestamp() * 1000)
+        found.append(ParentPoint(f"study/{metric}", trial.number, trial.value, time_ms))
+        if best is None or (trial.value < best.value) == (direction == "minimize"):
+            best = trial
+            final = validation_of(trial.user_attrs["run_id"])
+            found += [ParentPoint(name, num_finished, value, time_ms) for name, value in final.items()]
+    if best is None:
         return found, {}
-    chosen = next(trial for trial in told if trial.number == best[0])
-    run_id = chosen.user_attrs["run_id"]
-    time_ms = int(chosen.datetime_complete.timestamp() * 1000)
-    for name, series in points(home().journals / run_id).items():
-        if name.startswith("val/"):
-            found.append(ParentPoint(name, chosen.number, series[-1].value, time_ms))
-    tags = {BEST_TRIAL_TAG: str(chosen.number), BEST_RUN_TAG: run_id}
-    return found, tags | {f"{TAG}best.{path}": str(value) for path, value in chosen.user_attrs["values"].items()}
+    tags = {BEST_TRIAL_TAG: str(best.number), BEST_RUN_TAG: best.user_attrs["run_id"]}
+    return found, tags | {f"{TAG}best.{path}": str(value) for path, value in best.user_attrs["values"].items()}
+
+
+@functools.cache
+def validation_of(run_id: str) -> dict[str, float]:
+    """A finished run's last validation metrics."""
+    curves = points(home().journals / run_id)
+    return {name: series[-1].value for name, series in curves.items() if name.startswith("val/")}
 
 
 def _spending(plan: Plan, book: StudyBook) -> Spending:
     """What earlier launches spent."""
     spending = Spending(plan.spec.budget, plan.hours_unit[1], book.study.user_attrs.get("wall_s", 0.0))
-    for trial in book.trials():
-        attrs = trial.user_attrs  # one that was cut off with its driver has its seconds in its run's journal alone
-        seconds = attrs.get("duration_s", 0.0) if trial.state.is_finished() else seconds_of(attrs.get("run_id", ""))
-        spending.set_seconds(f"trial {trial.number}", seconds)
-    for key, result in book.study.user_attrs.get("confirm", {}).items():
-        spending.set_seconds(key, result["duration_s"])
+    store = store_name(plan.uri)
+    for header in headers():  # their journals know, whoever was killed
+        if header.store == store and header.tags.get(STUDY_TAG) == plan.name:
+            spending.set_seconds(header.run_id, seconds_of(header.run_id))
     return spending
 
 
@@ -216,7 +230,9 @@ def open_sweep(plan: Plan, stops: Stops) -> Iterator[Sweep]:
             values = plan.study.baseline_values(baseline)
             book.enqueue(baseline.name, params_from_values(search, values), is_baseline=True)
         for trial in plan.extension.trials if plan.extension else ():
-            book.enqueue(trial.name, trial.params, is_baseline=False, notes={CONTINUES: trial.note})
+            book.enqueue(
+                trial.name, trial.params, is_baseline=False, notes={CONTINUES: trial.note, "seed": trial.note["seed"]}
+            )
         run_id = _parent_run(plan, book, lease, client)
         sweep = Sweep(plan, storage, book, ParentRun(plan.uri, run_id), stops)
         try:
@@ -238,19 +254,26 @@ def held(plan: Plan) -> Iterator[Lease]:
 
 
 def _parent_run(plan: Plan, book: StudyBook, lease: Lease, client: Any) -> str:
-    """The study's own run in this MLflow, taken up or made."""
+    """The study's own run in this MLflow, taken up or made. Raises TrackingError."""
+    from mlflow.exceptions import MlflowException
+
     parents: dict[str, str] = book.study.user_attrs.get("parents", {})
     store = store_name(plan.uri)
-    if store in parents:
-        lease.name_run(parents[store])
-        mlflow_run.go_on(client, parents[store])
-        return parents[store]
-    lease.say_making()
-    run_id = mlflow_run.create(client, plan.uri, plan.name, lease.holder.launch)
-    lease.name_run(run_id)
-    book.note_study(parents={**parents, store: run_id})
-    client.set_tag(run_id, STUDY_TAG, plan.name)
-    client.set_tag(run_id, "mlflow.note.content", plan.spec.hypothesis)
-    for path, dim in plan.spec.search.items():
-        client.log_param(run_id, f"search.{path}", dim.model_dump_json(exclude={"kind"})[:500])
+    try:
+        if store in parents and not is_deleted(plan.uri, parents[store]):
+            lease.name_run(parents[store])
+            mlflow_run.go_on(client, parents[store])
+            return parents[store]
+        lease.say_making()
+        run_id = mlflow_run.create(client, plan.uri, plan.name, lease.holder.launch)
+        lease.name_run(run_id)
+        book.note_study(parents={**parents, store: run_id})
+        client.set_tag(run_id, STUDY_TAG, plan.name)
+        client.set_tag(run_id, "mlflow.note.content", plan.spec.hypothesis)
+        for path, dim in plan.spec.search.items():
+            client.log_param(run_id, f"search.{path}", dim.model_dump_json(exclude={"kind"})[:500])
+    except MlflowException as error:
+        raise TrackingError(
+            f"the study's own run can't be kept in {plan.uri} ({first_line(error)}); try again"
+        ) from error
     return run_id

@@ -56,7 +56,7 @@ def sweep(path: str | Path, overrides: Sequence[str] = (), options: PlanOptions 
     """
     plan = make_plan(load_study(path, overrides), options or PlanOptions())
     stops = Stops()
-    with open_sweep(plan, stops) as running, stops.on_signals():
+    with stops.on_signals(), open_sweep(plan, stops) as running:
         for _ in running.carry_out():
             pass
         tell(running, f"clipexp sweep {path}")

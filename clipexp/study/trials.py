@@ -8,8 +8,9 @@ trials.finished(job, value)
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from clipexp.errors import SpecError
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.study import Value
 from clipexp.study.book import BASELINE, STOP_AT, StudyBook, Suggestion
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 BEST = "best"  # what the best trial's confirmation runs are called
 MAX_SEEDS = 10_000
+MAX_WITHOUT_RUN = 50  # suggestions in a row: a small space is exhausted, or nothing in it can be carried out
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Outcome:
     run_id: str
     number: int | None = None
     reason: str = ""
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the pruner stopped it."""
+        return self.value is None and not self.reason
 
 
 class Trials:
@@ -57,11 +64,10 @@ class Trials:
         self.lines: list[str] = []
         self._parent_run_id = parent_run_id
         self._job_by_hash: dict[str, Job] = {}
+        self._num_without_run = 0
         self._outcome_by_hash = self._outcomes()
-        told = (t for t in book.trials() if t.state.is_finished() and "reused_from" not in t.user_attrs)
-        self._with_checkpoint = {
-            t.number for t in told if (home().checkpoints / t.user_attrs.get("run_id", "-")).exists()
-        }
+        own = (t for t in book.trials() if t.state.is_finished() and t.user_attrs.get("is_own"))
+        self._with_checkpoint = {t.number for t in own if (home().checkpoints / t.user_attrs["run_id"]).exists()}
 
     def _outcomes(self) -> dict[str, Outcome]:
         """What is known of specs: by finished runs here, and by this study's own trials."""
@@ -86,19 +92,35 @@ class Trials:
         """Trials that were told, or are at work."""
         return self.book.num_told() + len(self._job_by_hash) + sum(len(job.twins) for job in self._job_by_hash.values())
 
-    def next(self) -> Job | None:
-        """The next trial that must be run, once those whose result is known were told it; None: no trial is left."""
+    def next(self) -> Job | Literal["told"] | None:
+        """The next trial to be run; "told" if there was nothing to run for it, None if no trial is left."""
         limit = self.plan.spec.budget.trials
-        while limit is None or self.num_begun < limit:
-            suggestion = self.book.ask()
-            if suggestion is None:
-                return None
-            if (job := self._job(suggestion)) is not None:
-                return job
-        return None
+        if (limit is not None and self.num_begun >= limit) or self._num_without_run >= MAX_WITHOUT_RUN:
+            return None
+        suggestion = self.book.ask()
+        if suggestion is None:
+            return None
+        try:
+            job = self._job(suggestion)
+        except SpecError as error:  # between the corners, which were checked
+            values = values_from_params(self.plan.spec.search, suggestion.params)
+            self.book.note(suggestion.number, values=values)
+            self.book.tell_infeasible(suggestion.number, str(error))
+            self.lines.append(f"trial {suggestion.number} is infeasible: {error}")
+            job = None
+        self._num_without_run = 0 if job else self._num_without_run + 1
+        if self._num_without_run == MAX_WITHOUT_RUN:
+            self.lines.append(
+                f"the last {MAX_WITHOUT_RUN} suggestions were repeats or infeasible: nothing new is left to search"
+            )
+        return job or "told"
 
     def _job(self, suggestion: Suggestion) -> Job | None:
-        """What is to be run for a suggestion; None if there is nothing to run, and the trial is told or waits."""
+        """What is to be run for a suggestion; None if there is nothing to run, and the trial is told or waits.
+
+        Raises:
+            SpecError: its settings don't validate together.
+        """
         number = suggestion.number
         values = values_from_params(self.plan.spec.search, suggestion.params)
         name = f"{self.plan.name}-{number:03d}"
@@ -107,6 +129,8 @@ class Trials:
             resolved = continued(resolved, suggestion.notes[CONTINUES])
         spec_hash = self.plan.identity(resolved.spec)
         known = self._outcome_by_hash.get(spec_hash)
+        if known is not None and known.is_cut_short and suggestion.baseline is not None:
+            known = None  # a baseline is run to its end, whatever a pruner thought of these settings
         is_repeat = spec_hash in self._job_by_hash or (known is not None and known.number != number)
         if is_repeat and self.plan.spec.repeats == "new_seed":
             resolved, spec_hash = self._with_new_seed(values, name, resolved)
@@ -114,7 +138,9 @@ class Trials:
         seed = resolved.spec.seed
         self.book.note(number, values=values, spec_hash=spec_hash, seed=seed, samples_a_trial=self.plan.total_samples)
         if spec_hash in self._job_by_hash:
-            self._job_by_hash[spec_hash].twins.append(number)
+            twin = self._job_by_hash[spec_hash]
+            twin.twins.append(number)
+            twin.may_be_pruned = twin.may_be_pruned and suggestion.baseline is None
             return None
         if known is not None and is_repeat:
             self._tell(number, known, is_reused=True)
@@ -123,6 +149,7 @@ class Trials:
         self._job_by_hash[spec_hash] = job
         if known is not None or STOP_AT in suggestion.notes:  # it had ended when its driver died
             job.run_id = known.run_id if known else job.run_id
+            self.book.note(number, run_id=job.run_id)
             job.samples_seen = max(known.curve) if known else suggestion.notes[STOP_AT]
             self._end(job, known or Outcome(None, job.values, job.run_id, number))
             return None
@@ -157,7 +184,7 @@ class Trials:
         job.total_samples = self.plan.total_samples
         frozen = self.book.trials()[number]
         job.run_id = frozen.user_attrs.get("run_id", "")
-        job.prior_s = seconds_of(job.run_id)
+        job.is_own = bool(frozen.user_attrs.get("is_own"))
         job.values = dict(frozen.intermediate_values)
         job.note = f"baseline {suggestion.baseline}" if suggestion.baseline else ""
         return job
@@ -168,7 +195,7 @@ class Trials:
         An evaluation that was under way to a driver that died is in the run's journal, and comes no second time.
         """
         number = _number(job)
-        self.book.note(number, run_id=job.run_id, device=device)
+        self.book.note(number, run_id=job.run_id, device=device, is_own=job.is_own)
         for point in points(home().journals / job.run_id).get(self.plan.spec.objective.metric, ()):
             if point.samples_seen <= job.samples_seen:
                 job.values[point.samples_seen] = point.value
@@ -214,7 +241,8 @@ class Trials:
         self._tell(_number(job), outcome, is_reused=False)
         for number in job.twins:
             self._tell(number, outcome, is_reused=True)
-        self._with_checkpoint.add(_number(job))
+        if job.run_id and job.is_own:
+            self._with_checkpoint.add(_number(job))
         self._drop_checkpoints()
 
     def _note_cost(self, job: Job, number: int) -> None:
@@ -249,6 +277,11 @@ class Trials:
         if best and (values := trials[best[0]].user_attrs["values"]) not in found.values():
             found[BEST] = values
         return found
+
+    def fresh_seed(self) -> int:
+        """The first seed that no trial had."""
+        seeds = [int(trial.user_attrs.get("seed", 0)) for trial in self.book.trials()]
+        return 1 + max(self.plan.study.base.spec.seed, *seeds, 0)
 
     def _drop_checkpoints(self) -> None:
         """Remove the checkpoints of told trials that are not among the best few; runs of others keep theirs."""

@@ -154,6 +154,7 @@ def _started(execution: Execution) -> Message:
     return {
         "say": "started",
         "run_id": execution.run_id,
+        "created_ms": execution.header.created_ms,
         "spec_hash": execution.header.spec_hash,
         "resumed_at": launch.resumed_at,
         "total_samples": launch.total_samples,
