@@ -50,7 +50,7 @@ class RealRun:
 
 @dataclass(frozen=True)
 class Quality:
-    """How well runs are foretold by the others: of the final losses, but for `curve_r2`, which is of all evaluations."""
+    """How well runs are foretold by the others: their final losses, and by `curve_r2` those of all evaluations."""
 
     num_runs: int
     r2: float
@@ -96,13 +96,15 @@ class Surrogate:
         logs = self._mean + scores * self._scale @ self._axes
         if not is_smooth:
             logs = logs + np.stack([self._roughness(values) for values in points])
-        return np.exp(logs)
+        losses: Floats = np.exp(logs)
+        return losses
 
     def _roughness(self, values: Values) -> Floats:
         key = json.dumps([float(values[path]) for path in (LR, WARMUP, BATCH)]).encode()
         rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest()[:8]))
         of_components = rng.standard_normal(NUM_COMPONENTS) * self._noise * self._scale @ self._axes
-        return of_components + rng.standard_normal(len(self._rest)) * self._rest
+        roughness: Floats = of_components + rng.standard_normal(len(self._rest)) * self._rest
+        return roughness
 
 
 def fit(runs: Sequence[RealRun]) -> Surrogate:

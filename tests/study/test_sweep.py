@@ -180,6 +180,7 @@ def test_a_suggestion_that_is_finished_already_takes_its_result(fresh: Path, sma
     assert dict(row.curve)[640] == row.value
 
 
+@pytest.mark.slow
 def test_equal_suggestions_are_run_once_unless_new_seeds_are_asked_for(fresh: Path, small_store: Path) -> None:
     search = {"train.batch_size": {"kind": "choice", "values": [32]}}
     path = write_study(fresh, small_store, search=search, sampler={"kind": "random"}, base={"seed": 5})
@@ -241,6 +242,7 @@ def test_a_killed_workers_trial_goes_on_from_its_checkpoint_under_its_number(fre
     assert any("SIGKILL" in line and "another one goes on" in line for line in played.lines)
 
 
+@pytest.mark.slow
 def test_a_budget_of_hours_ends_a_study_and_a_larger_one_goes_on(fresh: Path, small_store: Path) -> None:
     path = write_study(fresh, small_store, budget={"trials": 2, "cpu_hours": 1e-6})
     first = carry_out(plan_of(path))
