@@ -16,7 +16,7 @@ N ?= 100
 SEED ?= 0
 FAULTS ?=
 
-.PHONY: quickstart setup setup-dev test test-slow test-gpu faults cold-starts check lock clean
+.PHONY: quickstart setup setup-dev test test-slow test-gpu faults cold-starts cold-sweeps check lock clean
 
 quickstart: setup
 	$(BIN)/clipexp data prepare $(SPEC)
@@ -54,6 +54,10 @@ faults: setup-dev
 # N times 8 processes that start at the same moment on an empty folder
 cold-starts: setup-dev
 	$(BIN)/python -m tests.faults.cold_starts --times $(N)
+
+# N times a sweep of 8 workers in an empty folder, with the journal and with PostgreSQL
+cold-sweeps: setup-dev
+	$(BIN)/python -m tests.study.cold_sweeps --times $(N)
 
 test-gpu: setup-dev
 	$(BIN)/python -m pytest -m gpu

@@ -213,6 +213,8 @@ class Driver:
             case "done" if job is not None:
                 self._end(seat, message)
             case "failed" if job is not None:
+                if message["kind"] == "out_of_memory":  # what is left of it, in pieces, may not do for a smaller one
+                    self.pool.dismiss(seat)
                 self._fail(self._take(seat), message)
 
     def _take(self, seat: Seat) -> Job:

@@ -100,8 +100,8 @@ def prior_of_trial(specs: Sequence[RunSpec], total_samples: int, device: str, pr
 def least_share(pruner: PrunerSpec, total_samples: int) -> float:
     """The share of full trials' samples that a pruner leaves at best.
 
-    Successive halving (Li 2020) trains n trials to r samples, n/k of them on to r*k, and so on: with m such rungs
-    n*r * (1 + m*(k-1)/k) samples, of n*R. Hyperband's brackets begin at r, r*k, ...; their mean counts.
+    Successive halving (Li 2020) trains n trials to r samples, n/k of them on to r*k, and so on to R: of n*R samples,
+    n * (r + (r*k - r)/k + ...). Hyperband's brackets begin at r, r*k, ...; their mean counts.
     """
     match pruner:
         case NoPrunerSpec():
@@ -121,5 +121,8 @@ def least_share(pruner: PrunerSpec, total_samples: int) -> float:
 
 
 def _halving_share(first: int, reduction: int, total: int) -> float:
-    num_rungs = int(math.log(max(1.0, total / first), reduction) + 1e-9)
-    return min(1.0, first / total * (1 + num_rungs * (reduction - 1) / reduction))
+    samples, share, seen, rung = 0.0, 1.0, 0, first
+    while rung < total:
+        samples += share * (rung - seen)
+        share, seen, rung = share / reduction, rung, rung * reduction
+    return (samples + share * (total - seen)) / total

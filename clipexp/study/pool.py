@@ -108,6 +108,12 @@ class Pool:
         if seat in self._worker_by_seat:
             self._worker_by_seat[seat].process.kill()
 
+    def dismiss(self, seat: Seat) -> None:
+        """End a seat's worker for good, without a word of it; the next job gets another."""
+        if seat in self._worker_by_seat:
+            self.kill(seat)
+            self._bury(seat)
+
     def log(self, seat: Seat) -> Path:
         """What a seat's workers print."""
         return self._log_folder / f"worker-{seat.number}.log"
@@ -124,7 +130,7 @@ class Pool:
             for message in worker.channel.receive():
                 worker.is_ready = worker.is_ready or message["say"] == "ready"
                 yield seat, message
-            if not worker.channel.is_open:
+            if not worker.channel.is_open and self._worker_by_seat.get(seat) is worker:
                 yield seat, self._bury(seat)
         for seat, worker in list(self._worker_by_seat.items()):
             if time.monotonic() - worker.heard_s > SILENT_AFTER_S:

@@ -24,11 +24,13 @@ RUN_PAGE = "{}/#/experiments/{}/runs/"
 
 
 def tell(sweep: Sweep, command: str) -> None:
-    """Write the study's report, and hand it to MLflow and to the dashboard.
+    """Write the study's report, and hand it to MLflow and to the dashboard; nothing while it is to go on.
 
     What can't be written or handed on is among the sweep's problems: the study itself is safe, and the same command
     tries again.
     """
+    if sweep.reason != "finished":
+        return
     plan = sweep.plan
     folder = REPORTS / plan.name
     if (folder / DATA / RUNS_FILE).exists():  # a report on runs, by a person's choice of name

@@ -13,11 +13,13 @@ import torch
 from clipexp.errors import MemoryExhaustedError
 from clipexp.spec.run import TrainSpec, largest_divisor
 
-# What torch says in a plain RuntimeError: its CPU allocator, C++, cuBLAS, and CUDA outside of torch's own allocator.
+# What torch says in a plain RuntimeError: its CPU allocator, C++, oneDNN, cuBLAS, and CUDA beyond torch's allocator.
 SAYINGS = (
     "can't allocate memory",
     "DefaultCPUAllocator",
     "bad_alloc",
+    "could not create a primitive",  # oneDNN
+    "could not create a memory object",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDA error: out of memory",
 )
