@@ -204,6 +204,8 @@ class Driver:
                 self._told_to_stop.pop(seat, None)
                 if job is not None:
                     self._lose_worker(self._take(seat), message)
+            case "ready":
+                self._num_false_starts = 0
             case "waiting" if job is not None:
                 job.note = message["message"]
             case "started" if job is not None:

@@ -110,6 +110,7 @@ class Killer:
         self.rng = random.Random(seed)
         self.killed: Counter[int] = Counter()
         self.timers: list[threading.Timer] = []
+        self.victims: set[subprocess.Popen[bytes]] = set()
         self.draw()
 
     def draw(self) -> None:
@@ -125,6 +126,8 @@ class Killer:
             for seat, job in sweep.driver.job_by_seat.items()
             if job.samples_seen >= self.at
             and (job.samples_seen == 0 or self.at >= 0)
+            # three workers in a row that do not even begin end a study, as none could
+            and (sweep.driver.pool._worker_by_seat[seat].is_ready or sweep.driver._num_false_starts == 0)
             # three deaths in a row without progress are taken for a lack of memory
             and (job.num_deaths < 2 or job.samples_seen > job.died_at)
         ]
@@ -135,6 +138,7 @@ class Killer:
         self.killed[job.number] += 1
         self.draw()
         process = sweep.driver.pool._worker_by_seat[seat].process
+        self.victims.add(process)
         self.timers.append(threading.Timer(self.rng.random() * 0.1, process.kill))
         self.timers[-1].start()
 
@@ -158,8 +162,8 @@ def test_no_trial_is_lost_or_run_twice_whatever_workers_are_killed(
     played = carry_out(one_thread(plan_of(path, storage=storage_uri, num_workers=NUM_WORKERS)), killer)
     for timer in killer.timers:
         timer.join()
-    assert len(killer.timers) >= 15
-    assert sum("SIGKILL" in line for line in played.lines) >= 15
+    assert sum(process.returncode == -signal.SIGKILL for process in killer.victims) >= 15
+    assert sum("SIGKILL" in line for line in played.lines) >= 5
     assert sum("goes on from its checkpoint" in line for line in played.lines) >= 3
     assert not [line for line in played.lines if "FAILED" in line or "micro-batches" in line]
     judge(played, NUM_TRIALS)
@@ -188,6 +192,7 @@ def weights(run_id: str) -> str:
     return summary.weights_sha256
 
 
+@pytest.mark.slow
 def test_a_worker_that_stands_still_is_noticed_and_its_trial_goes_on(
     fresh: Path, small_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +359,7 @@ def optuna_states(plan: Plan) -> list[str]:
 
 
 @pytest.mark.slow
-def test_eight_workers_start_cold_on_a_fresh_database(
+def test_eight_workers_start_cold_on_fresh_databases(
     tmp_path: Path, small_store: Path, storage_uri: str | None
 ) -> None:
     assert cold_sweep(tmp_path / "cold", small_store, storage_uri) == []
