@@ -248,7 +248,12 @@ class ConstraintsSpec(Spec):
     """What a trial may take; one that would take more, or does, is infeasible."""
 
     memory_gb: Annotated[
-        float | None, Field(gt=0, description="Memory of one trial, on its device; null: what there is.")
+        float | None,
+        Field(
+            gt=0,
+            description="Memory of one trial, on its device; null: what there is. On a CPU that of its whole process,"
+            " of which some 0.7 GB are libraries.",
+        ),
     ] = None
     trial_hours: Annotated[float | None, Field(gt=0, description="Training time of one trial.")] = None
 

@@ -307,7 +307,8 @@ class Driver:
             self._put_back(job)
             return
         where = f"its worker was lost at {job.samples_seen:,} samples ({message['how']}; see {message['log']})"
-        if not message["was_ready"]:
+        if not message["was_ready"] and not message["was_killed"]:
+            self._lines.append(f"{job.key}: {where}; another one tries")
             self._again.append(job)
             self._num_false_starts += 1
             if self._num_false_starts >= MAX_FALSE_STARTS:
