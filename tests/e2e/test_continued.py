@@ -134,6 +134,7 @@ for event in runner.start(load_spec("on.yaml")).events():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("event", "samples_seen"), [("EvalEvent", END), ("StepEvent", 1088)])
 def test_killed_and_taken_up_it_ends_with_the_bits_of_one_left_alone(
     parent: RunRecord, small_store: Path, tmp_path: Path, event: str, samples_seen: int

@@ -95,6 +95,7 @@ def carry_out(content: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
 def test_out_of_memory_fails_with_the_remedy_which_then_helps_within_the_same_memory(
     fresh: Path, small_store: Path

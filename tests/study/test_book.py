@@ -230,6 +230,7 @@ def test_an_exhausted_grid_has_no_further_suggestion(storage_uri: str | None, tm
         assert ask(book) == 0
 
 
+@pytest.mark.slow
 def test_the_book_goes_on_when_postgresql_is_restarted(
     postgres_uri: str, postgres_server: Server, tmp_path: Path
 ) -> None:
@@ -338,6 +339,7 @@ def drive_and_kill(uri: str | None, folder: Path, told: Path, after_s: float) ->
     assert child.exitcode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_driver_killed_again_and_again_tells_each_trial_once_and_loses_none(
     storage_uri: str | None, tmp_path: Path
 ) -> None:

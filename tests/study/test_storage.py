@@ -11,7 +11,7 @@ import pytest
 from optuna.study import StudyDirection
 
 from clipexp.errors import StudyError
-from clipexp.study.storage import JOURNAL_NAME, open_storage
+from clipexp.study.storage import JOURNAL_FILE, open_storage
 from tests.study.postgres import Server
 
 MINIMIZE = [StudyDirection.MINIMIZE]
@@ -41,7 +41,7 @@ def test_an_address_is_shown_without_its_password(postgres_uri: str, tmp_path: P
 @pytest.mark.parametrize("torn", [b'{"op_code":0,"worker', b"\0\0\0\0", b'{"op_code":0,"worker\n'])
 def test_a_torn_last_record_is_cut_off_and_told(torn: bytes, tmp_path: Path) -> None:
     make_two(None, tmp_path)
-    path = tmp_path / JOURNAL_NAME
+    path = tmp_path / JOURNAL_FILE
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
     with open_storage(None, tmp_path) as storage:
@@ -54,15 +54,15 @@ def test_a_torn_last_record_is_cut_off_and_told(torn: bytes, tmp_path: Path) -> 
 
 def test_a_whole_journal_is_left_as_it_is(tmp_path: Path) -> None:
     make_two(None, tmp_path)
-    before = (tmp_path / JOURNAL_NAME).read_bytes()
+    before = (tmp_path / JOURNAL_FILE).read_bytes()
     with open_storage(None, tmp_path) as storage:
         assert storage.notes == ()
-    assert (tmp_path / JOURNAL_NAME).read_bytes() == before
+    assert (tmp_path / JOURNAL_FILE).read_bytes() == before
 
 
 def test_a_damaged_record_amid_others_is_named_by_its_line(tmp_path: Path) -> None:
     make_two(None, tmp_path)
-    path = tmp_path / JOURNAL_NAME
+    path = tmp_path / JOURNAL_FILE
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + b"rubbish\n" + second)
     with pytest.raises(StudyError, match=r"optuna\.journal:2: is no record"):
@@ -71,7 +71,7 @@ def test_a_damaged_record_amid_others_is_named_by_its_line(tmp_path: Path) -> No
 
 def test_the_lock_of_a_killed_writer_is_removed_at_once(tmp_path: Path) -> None:
     make_two(None, tmp_path)
-    path = tmp_path / JOURNAL_NAME
+    path = tmp_path / JOURNAL_FILE
     lock = path.with_name(path.name + ".lock")
     lock.symlink_to(path)
     began_s = time.monotonic()
@@ -193,7 +193,7 @@ def test_a_mistake_is_not_tried_again(storage_uri: str | None, tmp_path: Path) -
 
 
 def test_a_record_torn_by_a_full_disk_is_mended_before_the_next(tmp_path: Path) -> None:
-    path = tmp_path / JOURNAL_NAME
+    path = tmp_path / JOURNAL_FILE
     with open_storage(None, tmp_path) as storage:
         failures = iter([True])
 

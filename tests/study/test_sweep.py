@@ -147,6 +147,7 @@ def test_a_finished_study_is_not_run_again(played: Played, small_store: Path) ->
     assert again.sweep.driver.pool.num_started == 0
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_on_with_the_same_study(played: Played, once: tuple[Path, Played]) -> None:
     again = carry_out(plan_of(Path("studies/small.yaml"), "budget.trials=6", "confirm_seeds=0"))
     assert again.rows[:5] == played.rows
