@@ -90,6 +90,7 @@ class InstantPool:
         yield {
             "say": "started",
             "run_id": run_id,
+            "created_ms": time.time_ns() // 1_000_000,
             "spec_hash": "",
             "resumed_at": 0,
             "total_samples": total_samples,
