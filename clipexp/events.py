@@ -7,7 +7,7 @@ Every event carries `samples_seen`, the one time axis: batch sizes differ betwee
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 # Why a run stopped: at its end; by a study's pruner; at its time budget; by a signal; by an error; without a word
@@ -39,12 +39,17 @@ class Example:
 
 @dataclass(frozen=True)
 class EvalEvent:
-    """The metrics of one pass over the frozen validation set (`val/loss`, ...), and some of what was found."""
+    """The metrics of one pass over the frozen validation set (`val/loss`, ...), and some of what was found.
+
+    strips: the same metrics over each strip of 32 pairs that follow one another (negatives are the whole block's, as
+    ever), so that it can be told how far a difference rests on which pairs happen to validate.
+    """
 
     samples_seen: int
     epoch: float
     metrics: Mapping[str, float]
     examples: tuple[Example, ...] = ()
+    strips: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -201,6 +201,7 @@ def _identity(spec: RunSpec, inputs: Inputs, device: torch.device) -> mlflow_run
         data_checksum=checksum,
         store_checksum=inputs.manifest.checksum,
         num_train_pairs=inputs.manifest.num_train,
+        shard_pairs=max(shard.num_rows for shard in inputs.manifest.shards if shard.side == "train"),
         total_samples=total_samples(spec, inputs.manifest.num_train),
         device=describe_device(device),
         git=git_state(),

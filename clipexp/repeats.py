@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipexp.spec.load import ResolvedRun
+from clipexp.track.curves import Curves
 from clipexp.track.header import RunHeader, headers
-from clipexp.track.journal import Curves, points
+from clipexp.track.journal import points
 from clipexp.track.records import GROUP_TAG
 from clipexp.track.summary import read_summary
 

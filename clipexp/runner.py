@@ -162,7 +162,9 @@ class Execution:
         if isinstance(event, StepEvent):
             system = system_metrics()
             if self.launch.device.type == "cuda":
-                system["system/gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
+                most = torch.cuda.max_memory_allocated()
+                system["system/gpu_memory_mb"] = most / 1e6
+                system["system/gpu_memory_frac"] = most / torch.cuda.get_device_properties(0).total_memory
             return dataclasses.replace(event, metrics={**event.metrics, **system})
         return event
 

@@ -1,7 +1,7 @@
 """The frozen validation: the same pairs, in the same blocks, for every run on a prepared set.
 
     validation = FrozenValidation(table, spec, device)
-    metrics, examples = validation.run(model)
+    validation.run(model).metrics["val/loss"]
 
 The loss is symmetric InfoNCE within blocks of 1,024 pairs, so that runs of any batch size compare: chance is
 ln(1024) = 6.93. Where the set has fewer pairs the block is smaller, and its size is part of the metric's name.
@@ -10,6 +10,7 @@ Recall is over all pairs used.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +19,25 @@ from torch import Tensor
 from clipexp.data.loader import trim_padding
 from clipexp.data.store import PairTable
 from clipexp.errors import RunError
-from clipexp.evals.metrics import best_items, chance_recall_at_k, median_rank, ranks, recall_at_k
+from clipexp.evals.metrics import (
+    best_items,
+    chance_recall_at_k,
+    mean_similarity,
+    median_rank,
+    ranks,
+    recall_at_k,
+    strip_means,
+)
 from clipexp.events import Example
 from clipexp.model.clip import CLIP
-from clipexp.model.loss import info_nce
+from clipexp.model.loss import info_nce, pair_losses
 from clipexp.spec.run import RunSpec
 
 BLOCK_SIZE = 1024
 RECALL_AT = (1, 5, 10)
 EMBED_BATCH = 256
 NUM_FOUND = 5
+STRIP = 32  # pairs; a block of 1,024 has 32 of them, enough to resample
 
 
 def block_size(num_val_pairs: int) -> int:
@@ -42,6 +52,14 @@ def loss_metric(block: int) -> str:
 
 def _never() -> bool:
     return False
+
+
+class Validated(NamedTuple):
+    """Metrics by their names in MLflow, what some captions found, and metrics by strips (see EvalEvent)."""
+
+    metrics: dict[str, float]
+    examples: tuple[Example, ...]
+    strips: dict[str, tuple[float, ...]]
 
 
 class FrozenValidation:
@@ -61,32 +79,40 @@ class FrozenValidation:
         self._bf16 = spec.train.precision == "bf16"
 
     @torch.no_grad()
-    def run(
-        self, model: CLIP, should_stop: Callable[[], bool] = _never
-    ) -> tuple[dict[str, float], tuple[Example, ...]] | None:
-        """Metrics by their names in MLflow, and what some captions found.
-
-        None if `should_stop`, asked before each batch of 256 pairs, cut it short.
-        """
+    def run(self, model: CLIP, should_stop: Callable[[], bool] = _never) -> Validated | None:
+        """Evaluate a model; None if `should_stop`, asked before each batch of 256 pairs, cut it short."""
         embedded = self._embed(model, should_stop)
         if embedded is None:
             return None
         image_emb, text_emb = embedded
-        blocks = zip(torch.split(image_emb, self.block_size), torch.split(text_emb, self.block_size), strict=True)
-        losses = [info_nce(images, texts, model.logit_scale).item() for images, texts in blocks]
+        metrics, strips = self._losses(image_emb, text_emb, model.logit_scale)
         similarity = text_emb @ image_emb.mT  # (captions, pictures)
-        metrics = {
-            self.loss_metric: sum(losses) / len(losses),
+        metrics |= {
             "val/block_size": float(self.block_size),
             "val/num_pairs": float(self.num_pairs),
             "val/chance_loss": math.log(self.block_size),
             "val/chance_recall_at_1": chance_recall_at_k(self.num_pairs, 1),
+            "val/image_similarity": mean_similarity(image_emb),
+            "val/text_similarity": mean_similarity(text_emb),
         }
         for way, matrix in (("text_to_image", similarity), ("image_to_text", similarity.mT)):
             found = ranks(matrix)
             metrics |= {f"val/{way}_recall_at_{k}": recall_at_k(found, k) for k in RECALL_AT}
             metrics[f"val/{way}_median_rank"] = median_rank(found)
-        return metrics, self._examples(similarity)
+            strips[f"val/{way}_recall_at_1"] = strip_means((found <= 1).float(), STRIP)
+        return Validated(metrics, self._examples(similarity), strips)
+
+    def _losses(
+        self, image_emb: Tensor, text_emb: Tensor, logit_scale: Tensor
+    ) -> tuple[dict[str, float], dict[str, tuple[float, ...]]]:
+        """The loss over all blocks, and over strips of them."""
+        blocks = zip(torch.split(image_emb, self.block_size), torch.split(text_emb, self.block_size), strict=True)
+        losses: list[float] = []
+        strips: list[float] = []
+        for images, texts in blocks:
+            losses.append(info_nce(images, texts, logit_scale).item())
+            strips += strip_means(pair_losses(images, texts, logit_scale), STRIP)
+        return {self.loss_metric: sum(losses) / len(losses)}, {self.loss_metric: tuple(strips)}
 
     def _embed(self, model: CLIP, should_stop: Callable[[], bool]) -> tuple[Tensor, Tensor] | None:
         was_training = model.training

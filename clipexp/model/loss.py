@@ -21,9 +21,21 @@ def info_nce(image_emb: Tensor, text_emb: Tensor, logit_scale: Tensor) -> Tensor
     Returns:
         A scalar, in nats.
     """
+    to_texts, to_images = _cross_entropies(image_emb, text_emb, logit_scale, "mean")
+    return (to_texts + to_images) / 2
+
+
+def pair_losses(image_emb: Tensor, text_emb: Tensor, logit_scale: Tensor) -> Tensor:
+    """What each pair adds to InfoNCE, (batch,) in nats: `info_nce` is their mean. Arguments as there."""
+    to_texts, to_images = _cross_entropies(image_emb, text_emb, logit_scale, "none")
+    return (to_texts + to_images) / 2
+
+
+def _cross_entropies(image_emb: Tensor, text_emb: Tensor, logit_scale: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
     logits = logit_scale.exp() * image_emb @ text_emb.mT  # (batch, batch)
     targets = torch.arange(logits.shape[0], device=logits.device)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.mT, targets)) / 2
+    to_texts = F.cross_entropy(logits, targets, reduction=reduction)
+    return to_texts, F.cross_entropy(logits.mT, targets, reduction=reduction)
 
 
 def backward(
@@ -63,5 +75,7 @@ def backward(
     logit_scale.grad = scale_grad if logit_scale.grad is None else logit_scale.grad + scale_grad
     grads = zip(torch.split(image_grad, micro_batch), torch.split(text_grad, micro_batch), strict=True)
     for part, part_grads in zip(parts, grads, strict=True):
-        torch.autograd.backward(embed(*part), part_grads)
+        both = zip(embed(*part), part_grads, strict=True)
+        learning = [(emb, grad) for emb, grad in both if emb.requires_grad]  # a frozen tower's does not
+        torch.autograd.backward([emb for emb, _ in learning], [grad for _, grad in learning])
     return loss.detach()

@@ -14,7 +14,7 @@ from clipexp.events import Example
 from clipexp.plots.examples import Pixels, pack_pictures
 from clipexp.plots.interactive import run_page
 from clipexp.plots.static import run_figure
-from clipexp.track.journal import Curves
+from clipexp.track.curves import Curves
 
 PLOTS, EXAMPLES = "plots", "examples"
 EXAMPLES_FILE, SHEET_FILE = "examples.json", "pictures.png"

@@ -4,7 +4,7 @@ html = run_page("quickstart", curves)
 """
 
 from clipexp.plots.static import COLOURS
-from clipexp.track.journal import Curves
+from clipexp.track.curves import Curves
 
 # Each panel's title, its y axis's title, and its curves.
 PANELS = (

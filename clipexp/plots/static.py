@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipexp.track.journal import Curves, Point
+from clipexp.track.curves import Curves, Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

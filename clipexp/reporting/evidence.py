@@ -18,7 +18,7 @@ from typing import Any
 
 from clipexp.errors import ReportError
 from clipexp.plots.artifacts import KeptExamples, read_examples, write_examples
-from clipexp.track.journal import Curves, Point
+from clipexp.track.curves import Curves, Point, Series
 from clipexp.track.records import RunRecord
 
 RUNS_FILE, CURVES_FILE, SPEC_FILE = "runs.json", "curves.csv", "spec.yaml"
@@ -108,6 +108,6 @@ def _read_curves(path: Path) -> dict[str, Curves]:
             series = series_by_metric_by_run.setdefault(key, {}).setdefault(metric, [])
             series.append(Point(int(samples_seen), float(epoch), float(value), int(time_ms)))
     return {
-        key: {metric: tuple(series) for metric, series in by_metric.items()}
+        key: {metric: Series.of(series) for metric, series in by_metric.items()}
         for key, by_metric in series_by_metric_by_run.items()
     }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from clipexp.plots.artifacts import headline
 from clipexp.reporting.evidence import RunEvidence
-from clipexp.track.journal import Point
+from clipexp.track.curves import Point
 from clipexp.track.records import RunRecord
 
 # The settings that the lab's first tables showed; they stand in every table, whether they differ or not.

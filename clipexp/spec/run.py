@@ -202,9 +202,10 @@ class OptimSpec(Spec):
     beta1: Annotated[float, Field(ge=0, lt=1, description="Decay of the gradient's mean.")] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1, description="Decay of the squared gradient's mean.")] = 0.98
     eps: Annotated[float, Field(gt=0, description="Added to the denominator.")] = 1e-6
-    grad_clip_norm: Annotated[
-        float | None, Field(gt=0, description="The gradient is scaled down to this norm; null: never.")
-    ] = 1.0
+    grad_clip_norm: Annotated[float | None, Field(gt=0, description="The gradient's highest norm; null: any.")] = 1.0
+    frozen: Annotated[
+        Literal["vision", "text"] | None, InHashIfSet, Field(description="A tower that stays as drawn; null: none.")
+    ] = None
 
 
 class ScheduleSpec(Spec):

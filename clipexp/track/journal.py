@@ -23,23 +23,11 @@ from typing import Any, Self
 
 from clipexp.events import EndEvent, Event, Example, StopReason
 from clipexp.track import packed
+from clipexp.track.curves import Point, Series
 
 EVENTS_FILE, COPY_FILE, CONSOLE_FILE = "events.jsonl", "events.copy.jsonl", "console.log"
 FROM_START = -1  # begins an attempt that supersedes every record before it
 Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Point:
-    """One value of a metric. `time_ms`: Unix time of the record, the same wherever it is delivered."""
-
-    samples_seen: int
-    epoch: float
-    value: float
-    time_ms: int
-
-
-Curves = Mapping[str, tuple[Point, ...]]
 
 
 @dataclass(frozen=True)
@@ -227,18 +215,18 @@ def _last_by_attempt(starts: Mapping[int, int]) -> dict[int, float]:
     return found
 
 
-def points(folder: Path) -> dict[str, tuple[Point, ...]]:
+def points(folder: Path) -> dict[str, Series]:
     """All metrics of a journal, each point once, in order of samples seen."""
     if not (folder / EVENTS_FILE).exists():
-        packed_values = packed.read_values(folder, _last_by_attempt)
-        if packed_values is not None:
-            return {name: tuple(Point(*value) for value in values) for name, values in packed_values.items()}
-    found: dict[str, dict[int, Point]] = {}
+        packed_series = packed.read_series(folder, _last_by_attempt)
+        if packed_series is not None:
+            return packed_series
+    found: dict[str, list[Point]] = {}
     for record in live_records(folder):
         for name, value in record.get("metrics", {}).items():
-            at = record["samples_seen"]
-            found.setdefault(name, {})[at] = Point(at, record["epoch"], value, record["time_ms"])
-    return {name: tuple(by_samples[at] for at in sorted(by_samples)) for name, by_samples in found.items()}
+            point = Point(record["samples_seen"], record["epoch"], value, record["time_ms"])
+            found.setdefault(name, []).append(point)
+    return {name: Series.of(series) for name, series in found.items()}
 
 
 def end_reason(folder: Path) -> StopReason | None:
@@ -269,6 +257,14 @@ def last_examples(folder: Path) -> tuple[Example, ...]:
         Example(e["caption"], e["target_idx"], tuple(e["found_idx"]), tuple(e["scores"]))
         for e in (evals[-1]["examples"] if evals else ())
     )
+
+
+def last_strips(folder: Path) -> tuple[int, dict[str, tuple[float, ...]]]:
+    """The strips of the last validation that has them (see EvalEvent), and the samples seen there; 0 where none has."""
+    for record in reversed(live_records(folder)):
+        if record.get("strips"):
+            return record["samples_seen"], {metric: tuple(values) for metric, values in record["strips"].items()}
+    return 0, {}
 
 
 class Tail:

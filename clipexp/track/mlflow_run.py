@@ -49,6 +49,7 @@ class Identity:
     data_checksum: str
     store_checksum: str
     num_train_pairs: int
+    shard_pairs: int
     total_samples: int
     device: str
     git: Git
@@ -75,6 +76,7 @@ class Identity:
             GROUP_TAG: group_hash(self.spec, self.data_checksum),
             STORE_CHECKSUM_TAG: self.store_checksum,
             f"{TAG}num_train_pairs": str(self.num_train_pairs),
+            f"{TAG}shard_pairs": str(self.shard_pairs),
             TOTAL_SAMPLES_TAG: str(self.total_samples),
             f"{TAG}device": self.device,
             f"{TAG}git_commit": git.commit,

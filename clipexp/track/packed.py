@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipexp.track.curves import Series
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -79,9 +81,9 @@ def read(folder: Path) -> dict[int, dict[str, Any]] | None:
     return found
 
 
-def read_values(
+def read_series(
     folder: Path, last_by_attempt: Callable[[Mapping[int, int]], Mapping[int, float]]
-) -> dict[str, list[tuple[int, float, float, int]]] | None:
+) -> dict[str, Series] | None:
     """Values by metric, in order of samples seen, without a Python object a record; None as `read`.
 
     Args:
@@ -89,7 +91,7 @@ def read_values(
         last_by_attempt: from the place where each attempt began, up to where the records of each stand.
 
     Returns:
-        (samples seen, epoch, value, Unix time in ms) by metric; of two at one place the later.
+        Series by metric; of two values at one place the later.
     """
     import numpy as np
 
@@ -111,12 +113,11 @@ def read_values(
     rows = rows[np.lexsort((n[rows], samples[rows], code[rows]))]
     is_last = np.append((np.diff(code[rows]) != 0) | (np.diff(samples[rows]) != 0), True)[: len(rows)]
     rows = rows[is_last]
-    found: dict[str, list[tuple[int, float, float, int]]] = {}
+    found: dict[str, Series] = {}
     for name_idx, name in enumerate(metric.dictionary.to_pylist()):
         own = rows[code[rows] == name_idx]
-        columns = (samples[own].tolist(), epoch[own].tolist(), value[own].tolist(), time_ms[own].tolist())
         if len(own):
-            found[name] = list(zip(*columns, strict=True))
+            found[name] = Series(samples[own], epoch[own], value[own], time_ms[own])
     return found
 
 

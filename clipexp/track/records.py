@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clipexp.errors import RunError, TrackingError
+from clipexp.track.curves import Curves, Point, Series
 from clipexp.track.header import RunHeader, headers
 from clipexp.track.home import EXPERIMENT, home
-from clipexp.track.journal import Curves, Point, end_reason, points
+from clipexp.track.journal import end_reason, points
 from clipexp.track.mlflow_store import first_line
 from clipexp.track.summary import read_summary
 
@@ -209,16 +210,16 @@ def _record(run: "Run", curves: Curves) -> RunRecord:
     )
 
 
-def _curves_from_mlflow(client: "MlflowClient", run: "Run") -> dict[str, tuple[Point, ...]]:
+def _curves_from_mlflow(client: "MlflowClient", run: "Run") -> Curves:
     """Curves without a journal; epochs follow from the number of training pairs. A point logged twice counts once."""
     num_train = float(run.data.tags.get(f"{TAG}num_train_pairs", "nan"))
-    curves = {}
-    for name in run.data.metrics:
-        by_step = {p.step: p for p in client.get_metric_history(run.info.run_id, name)}
-        curves[name] = tuple(
-            Point(step, step / num_train, by_step[step].value, by_step[step].timestamp) for step in sorted(by_step)
+    return {
+        name: Series.of(
+            Point(p.step, p.step / num_train, p.value, p.timestamp)
+            for p in client.get_metric_history(run.info.run_id, name)
         )
-    return curves
+        for name in run.data.metrics
+    }
 
 
 def headline_metrics(records: Sequence[RunRecord]) -> tuple[str, ...]:

@@ -8,10 +8,15 @@ if TYPE_CHECKING:
 
 
 def system_metrics() -> dict[str, float]:
-    """Memory of this process (MB), and its processor use since the last call (% of one core)."""
+    """Memory of this process (MB, and as a share of the machine's), and its processor use since the last call.
+
+    The latter is in % of one core.
+    """
     process = _process()
+    resident = process.memory_info().rss
     return {
-        "system/memory_mb": process.memory_info().rss / 1e6,
+        "system/memory_mb": resident / 1e6,
+        "system/memory_frac": resident / _machine_memory(),
         "system/cpu_percent": process.cpu_percent(),
     }
 
@@ -21,3 +26,11 @@ def _process() -> "psutil.Process":
     import psutil
 
     return psutil.Process()
+
+
+@functools.cache
+def _machine_memory() -> int:
+    """Bytes."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)

@@ -13,7 +13,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ class Evaluation:
 
     loss: float
     metrics: Mapping[str, float]
-    examples: tuple[Example, ...]
+    examples: tuple[Example, ...] = ()
+    strips: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def _nothing() -> None:
@@ -201,7 +202,7 @@ def _evaluate_and_save(run: _Run, *, evaluate: bool, save: bool) -> Part:
             return reason
         is_best = result.loss < training.best_loss and training.spec.train.keep_best and training.samples_seen > 0
         training.best_loss = min(training.best_loss, result.loss)
-        yield EvalEvent(training.samples_seen, run.epoch, result.metrics, result.examples)
+        yield EvalEvent(training.samples_seen, run.epoch, result.metrics, result.examples, result.strips)
     if save or is_best:
         return (yield from _save(run, is_best=is_best))
     return None

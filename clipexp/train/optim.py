@@ -14,12 +14,14 @@ from clipexp.spec.run import OptimSpec
 def make_optimizer(named_parameters: Iterable[tuple[str, nn.Parameter]], spec: OptimSpec) -> torch.optim.AdamW:
     """AdamW (Loshchilov 2019), fused; weight decay on matrices alone.
 
-    Gains, biases, embeddings of tokens and positions, and the logit scale are not decayed. The learning rate is set
-    each step by the loop.
+    Gains, biases, embeddings of tokens and positions, and the logit scale are not decayed; a frozen tower is left out.
+    The learning rate is set each step by the loop.
     """
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in named_parameters:
+        if not parameter.requires_grad:
+            continue
         is_matrix = parameter.ndim >= 2 and not name.endswith(("pos_embed", "token_embed.weight"))
         (decayed if is_matrix else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -69,6 +69,8 @@ class Training:
             torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reseed a GPU's too
             self.model = CLIP(spec.model, spec.data.tokenizer.vocab_size)  # drawn on the CPU: the same on every device
         self.model.to(device)
+        if spec.optim.frozen is not None:
+            self.model.get_submodule(spec.optim.frozen).requires_grad_(False)
         self.optimizer = make_optimizer(self.model.named_parameters(), spec.optim)
         self.window = Window(device)
         self.samples_seen = 0

@@ -14,8 +14,7 @@ from clipexp.data.store import PairTable, Store
 from clipexp.errors import RunError
 from clipexp.evals import validation
 from clipexp.evals.metrics import median_rank, ranks, recall_at_k
-from clipexp.evals.validation import FrozenValidation, block_size, loss_metric
-from clipexp.events import Example
+from clipexp.evals.validation import FrozenValidation, Validated, block_size, loss_metric
 from clipexp.model.clip import CLIP
 from clipexp.model.loss import info_nce
 from clipexp.spec.load import ResolvedRun, resolve
@@ -50,7 +49,7 @@ def embed(model: CLIP, table: PairTable, start: int, stop: int) -> tuple[Tensor,
     return image_emb, text_emb
 
 
-def evaluated(frozen: FrozenValidation, model: CLIP) -> tuple[dict[str, float], tuple[Example, ...]]:
+def evaluated(frozen: FrozenValidation, model: CLIP) -> Validated:
     result = frozen.run(model)
     assert result is not None
     return result
@@ -70,7 +69,7 @@ def test_the_loss_carries_its_block_size_unless_it_is_1024(num_val_pairs: int, n
 
 def test_metrics_are_named_and_chance_is_ln_of_the_block(table: PairTable, spec: RunSpec, model: CLIP) -> None:
     num = table.num_pairs
-    metrics, _ = evaluated(FrozenValidation(table, spec, CPU), model)
+    metrics, *_ = evaluated(FrozenValidation(table, spec, CPU), model)
     assert f"val/loss_block_{num}" in metrics
     assert metrics["val/block_size"] == metrics["val/num_pairs"] == num
     assert metrics["val/chance_loss"] == math.log(num)
@@ -85,7 +84,7 @@ def test_the_loss_is_info_nce_over_the_whole_set(table: PairTable, spec: RunSpec
 
 def test_recall_is_measured_both_ways(table: PairTable, spec: RunSpec, model: CLIP) -> None:
     images, texts = embed(model, table, 0, table.num_pairs)
-    metrics, _ = evaluated(FrozenValidation(table, spec, CPU), model)
+    metrics, *_ = evaluated(FrozenValidation(table, spec, CPU), model)
     found_by_way = {"text_to_image": ranks(texts @ images.T), "image_to_text": ranks(images @ texts.T)}
     for way, found in found_by_way.items():
         assert metrics[f"val/{way}_median_rank"] == median_rank(found)
@@ -106,7 +105,7 @@ def test_several_blocks_are_averaged_and_recall_is_over_all(
 ) -> None:
     monkeypatch.setattr(validation, "BLOCK_SIZE", 8)
     frozen = FrozenValidation(table, spec, CPU)
-    metrics, _ = evaluated(frozen, model)
+    metrics, *_ = evaluated(frozen, model)
     losses = [info_nce(*embed(model, table, at, at + 8), model.logit_scale).item() for at in (0, 8, 16, 24, 32)]
     assert (table.num_pairs, frozen.num_pairs) == (40, 40)
     assert metrics["val/loss"] == pytest.approx(sum(losses) / 5, rel=1e-5)
@@ -125,7 +124,7 @@ def test_a_rest_smaller_than_a_block_is_left_out(
 def test_metrics_do_not_depend_on_the_embedding_batch(
     table: PairTable, spec: RunSpec, model: CLIP, monkeypatch: pytest.MonkeyPatch, embed_batch: int
 ) -> None:
-    expected, _ = evaluated(FrozenValidation(table, spec, CPU), model)
+    expected, *_ = evaluated(FrozenValidation(table, spec, CPU), model)
     monkeypatch.setattr(validation, "EMBED_BATCH", embed_batch)
     assert evaluated(FrozenValidation(table, spec, CPU), model)[0] == pytest.approx(expected, rel=1e-5)
 
@@ -153,7 +152,7 @@ def test_evaluation_leaves_weights_gradients_and_mode_alone(
 def test_an_untrained_model_is_near_chance(table: PairTable, spec: RunSpec, model: CLIP) -> None:
     torch.nn.init.zeros_(model.logit_scale)  # at 1, an embedding's accidents weigh little
     frozen = FrozenValidation(table, spec, CPU)
-    metrics, _ = evaluated(frozen, model)
+    metrics, *_ = evaluated(frozen, model)
     assert metrics[frozen.loss_metric] == pytest.approx(math.log(table.num_pairs), abs=0.2)
     assert metrics["val/text_to_image_recall_at_1"] <= 4 / table.num_pairs
     assert metrics["val/text_to_image_median_rank"] == pytest.approx(table.num_pairs / 2, rel=0.5)
@@ -162,7 +161,7 @@ def test_an_untrained_model_is_near_chance(table: PairTable, spec: RunSpec, mode
 def test_examples_hold_the_most_similar_pictures_of_the_first_captions(
     table: PairTable, spec: RunSpec, model: CLIP
 ) -> None:
-    _, examples = evaluated(FrozenValidation(table, spec, CPU), model)
+    _, examples, _ = evaluated(FrozenValidation(table, spec, CPU), model)
     images, texts = embed(model, table, 0, table.num_pairs)
     assert [example.target_idx for example in examples] == list(range(8))
     for example in examples:
@@ -173,14 +172,14 @@ def test_examples_hold_the_most_similar_pictures_of_the_first_captions(
 
 
 def test_no_examples_are_kept_if_none_are_asked_for(table: PairTable, small_store: Path, model: CLIP) -> None:
-    metrics, examples = evaluated(FrozenValidation(table, with_evals(small_store, num_examples=0), CPU), model)
+    metrics, examples, _ = evaluated(FrozenValidation(table, with_evals(small_store, num_examples=0), CPU), model)
     assert examples == ()
     assert "val/text_to_image_recall_at_1" in metrics
 
 
 def test_the_first_pairs_are_used_where_fewer_are_asked_for(table: PairTable, small_store: Path, model: CLIP) -> None:
     frozen = FrozenValidation(table, with_evals(small_store, num_pairs=10), CPU)
-    metrics, examples = evaluated(frozen, model)
+    metrics, examples, _ = evaluated(frozen, model)
     assert frozen.loss_metric == "val/loss_block_10"
     assert metrics["val/text_to_image_recall_at_10"] == 1
     assert max(max(example.found_idx) for example in examples) < 10

@@ -4,12 +4,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from clipexp.plots.static import _finish_recall, comparison_figure, run_figure
-from clipexp.track.journal import Curves, Point
+from clipexp.track.curves import Curves, Point, Series
 
 
 def curves(loss: float) -> Curves:
     def series(*values: float) -> tuple[Point, ...]:
-        return tuple(Point(100 * n, n / 2, value, 0) for n, value in enumerate(values))
+        return Series.of(Point(100 * n, n / 2, value, 0) for n, value in enumerate(values))
 
     return {
         "train/loss": series(loss, 1.0),
@@ -35,7 +35,7 @@ def test_runs_with_losses_of_two_kinds_stand_in_panels_of_their_own() -> None:
 
 def test_the_loss_panel_says_how_large_the_validation_blocks_are() -> None:
     small = {**curves(3.0), "val/loss_block_40": curves(3.0)["val/loss"]}
-    recorded = {**curves(3.0), "val/block_size": (Point(0, 0.0, 512.0, 0),)}
+    recorded = {**curves(3.0), "val/block_size": Series.of([Point(0, 0.0, 512.0, 0)])}
     assert "validation, blocks of 1,024 " in run_figure(curves(3.0), "val/loss", 6.93)
     assert "validation, blocks of 512 " in run_figure(recorded, "val/loss", 6.24)
     assert "validation, blocks of 40 " in run_figure(small, "val/loss_block_40", 3.69)
@@ -45,7 +45,7 @@ def test_the_loss_panel_says_how_large_the_validation_blocks_are() -> None:
 def test_the_recall_axis_is_no_higher_than_the_best_needs(best: float, top: float) -> None:
     axes = Figure().subplots()
     axes.plot([0, 1], [0, 100 * best])
-    _finish_recall(axes, [{"val/chance_recall_at_1": (Point(0, 0.0, 0.01, 0),)}], "recall@1")
+    _finish_recall(axes, [{"val/chance_recall_at_1": Series.of([Point(0, 0.0, 0.01, 0)])}], "recall@1")
     assert axes.get_ylim() == pytest.approx((0, top))
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["chance"]
 

@@ -10,7 +10,7 @@ from clipexp.events import Example
 from clipexp.plots.artifacts import KeptExamples
 from clipexp.reporting.evidence import Evidence, RunEvidence
 from clipexp.reporting.render import render
-from clipexp.track.journal import Point
+from clipexp.track.curves import Point
 from tests.reporting.test_tables import RECORD
 
 

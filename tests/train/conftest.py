@@ -53,8 +53,7 @@ class Runs:
         def evaluate(model: CLIP) -> Evaluation:
             result = validation.run(model)
             assert result is not None
-            metrics, examples = result
-            return Evaluation(metrics[validation.loss_metric], metrics, examples)
+            return Evaluation(result.metrics[validation.loss_metric], *result)
 
         return Hooks(evaluate, stop, self.checkpoints / folder, HASH)
 
