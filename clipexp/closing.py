@@ -1,4 +1,4 @@
-"""What an ended attempt at a run leaves: its summary, and figures, examples and logs that MLflow shall have.
+"""What an ended attempt at a run leaves: summary and findings, and figures, examples and logs that MLflow shall have.
 
     problems = close_out(header)
 
@@ -6,6 +6,8 @@ All of it follows from what lies on the disk, so it can be done again, by anothe
 between.
 """
 
+import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 
@@ -16,24 +18,27 @@ from clipexp.errors import StoreError
 from clipexp.plots.artifacts import EXAMPLES, PLOTS, write_plots, write_run_examples
 from clipexp.spec.run import RunSpec
 from clipexp.track.checkpoint_names import newest
-from clipexp.track.delivery import publishing
+from clipexp.track.delivery import FINDINGS_FILE, publishing
 from clipexp.track.header import RunHeader
 from clipexp.track.home import home
-from clipexp.track.journal import CONSOLE_FILE, end_reason, last_examples, pack, points
+from clipexp.track.journal import CONSOLE_FILE, end_reason, faults, last_examples, last_strips, pack, points
+from clipexp.track.kept import write_kept
 from clipexp.track.mlflow_store import first_line
 from clipexp.track.records import STORE_CHECKSUM_TAG
 from clipexp.track.summary import RunSummary, read_summary
 
+SCORES, STRIPS_FILE = "scores", "strips.json"
+
 
 def close_out(header: RunHeader) -> list[str]:
-    """Leave summary, figures, examples and console log; returns what can't be made, and why.
+    """Leave summary, findings, figures, examples and console log; returns what can't be made, and why.
 
     Raises:
         OSError: something could not be written, after all the rest was. Do it again when it can.
     """
     problems = []
     unwritten: OSError | None = None
-    steps: tuple[Callable[[RunHeader], None], ...] = (_plots, _examples, _console_log, _summary)
+    steps: tuple[Callable[[RunHeader], None], ...] = (_plots, _examples, _scores, _findings, _console_log, _summary)
     for step in steps:
         try:
             step(header)
@@ -83,6 +88,21 @@ def _examples(header: RunHeader) -> None:
     credit = f"{store.manifest.attribution} Licence: {store.manifest.licence}."
     with publishing(header, EXAMPLES) as folder:
         write_run_examples(folder, examples, pictures, credit.strip())
+
+
+def _scores(header: RunHeader) -> None:
+    samples_seen, strips = last_strips(header.folder)
+    if strips:
+        with publishing(header, SCORES) as folder:
+            (folder / STRIPS_FILE).write_text(json.dumps({"samples_seen": samples_seen, "strips": strips}) + "\n")
+
+
+def _findings(header: RunHeader) -> None:
+    from clipexp.findings import facts_of, find
+
+    facts = facts_of(header, faults(header.folder), last_strips(header.folder)[1])
+    found = [dataclasses.asdict(finding) for finding in find(points(header.folder), facts)]
+    write_kept(header.folder / FINDINGS_FILE, {"findings": json.loads(json.dumps(found))})  # as it reads back
 
 
 def _console_log(header: RunHeader) -> None:

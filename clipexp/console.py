@@ -111,10 +111,13 @@ def eval_line(event: EvalEvent) -> str:
     )
 
 
-def end_lines(title: str, rows: Sequence[tuple[str, str]], next_commands: Sequence[str]) -> list[str]:
-    """The end of a run as lines: what came out, and what to do next."""
+def end_lines(
+    title: str, rows: Sequence[tuple[str, str]], next_commands: Sequence[str], findings: Sequence[str] = ()
+) -> list[str]:
+    """The end of a run as lines: what came out, what was found, and what to do next."""
     width = max(len(name) for name, _ in rows)
     lines = [title, *(f"  {name:<{width}}  {value}" for name, value in rows)]
+    lines += ["  found:", *(f"    {finding}" for finding in findings)] if findings else []
     return [*lines, "  next:", *(f"    {command}" for command in next_commands)]
 
 

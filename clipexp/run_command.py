@@ -17,8 +17,10 @@ from clipexp.space import mb, room_bytes
 from clipexp.spec.load import ResolvedRun
 from clipexp.spec.run import spec_hash
 from clipexp.track.checkpoint_names import newest, samples_seen_at
+from clipexp.track.delivery import FINDINGS_FILE
 from clipexp.track.home import home
 from clipexp.track.journal import CONSOLE_FILE, active_seconds, points
+from clipexp.track.kept import read_kept
 from clipexp.track.lease import HeldError, Holder, holder, is_held
 
 if TYPE_CHECKING:
@@ -83,16 +85,19 @@ def _run_one(console: "Console", resolved: ResolvedRun, options: RunOptions) -> 
             console.print(note, markup=False, soft_wrap=True)
         title = f"this spec is finished already, as {header.name} (run {run_id[:8]}, spec {header.spec_hash})"
         hint = "    # --replicate N runs N further seeds, --again this one once more to compare the bits"
-        show_panel(console, [*end_lines(title, result_rows(execution), next_commands(run_id)), hint])
+        lines = end_lines(title, result_rows(execution), next_commands(run_id), finding_lines(header.folder))
+        show_panel(console, [*lines, hint])
         if line := execution.deliver_owed():
             console.print(line, markup=False, soft_wrap=True)
         return execution, 0
     reason = _carry_out(console, execution)
     title = f"{header.name}: {reason} (run {run_id[:8]})"
     if reason == "finished":
-        show_panel(console, end_lines(title, result_rows(execution), next_commands(run_id)))
+        found = finding_lines(header.folder)
+        show_panel(console, end_lines(title, result_rows(execution), next_commands(run_id), found))
         return execution, 0
-    show_panel(console, [title, f"  the same command {_outlook(run_id)}"])
+    found = [f"  {line}" for line in finding_lines(header.folder)]
+    show_panel(console, [title, *found, f"  the same command {_outlook(run_id)}"])
     return execution, EXIT_INTERRUPTED if reason == "interrupted" else EXIT_STOPPED
 
 
@@ -237,6 +242,16 @@ def result_rows(execution: Execution) -> list[tuple[str, str]]:
     rows.append(("among", f"{final['val/num_pairs']:,.0f} validation pairs"))
     rows.append(("took", f"{active_seconds(execution.header.folder):.0f} s"))
     return rows
+
+
+def finding_lines(folder: Path) -> list[str]:
+    """What was found in a run's curves when it ended, the most severe first, with what to try."""
+    lines = []
+    for found in read_kept(folder / FINDINGS_FILE).get("findings", []):
+        lines.append(f"{found['severity']}: {found['claim']}")
+        settings = " ".join(f"--set {setting}" for setting in found["settings"])
+        lines += [f"  {found['remedy']}" + (f" ({settings})" if settings else "")] if found["remedy"] else []
+    return lines
 
 
 def next_commands(run_id: str) -> Sequence[str]:

@@ -18,6 +18,7 @@ from clipexp.study import insight
 from clipexp.study.drawing import show
 from clipexp.study.evidence import StudyEvidence, TrialRow, read_evidence, write_evidence
 from clipexp.study.figures import FIGURES
+from clipexp.study.learned import learned
 
 DATA, FIGURES_FOLDER, REPORT_FILE, BEST_FILE = "data", "figures", "report.md", "best.yaml"
 MAX_ROWS = 20
@@ -71,6 +72,8 @@ def render_study(evidence: StudyEvidence) -> dict[str, bytes]:
         "## Trials",
         _trials_table(evidence),
         _figures(evidence, files),
+        "## What the trials tell of the space",
+        "\n".join(f"- {line}" for line in learned(evidence)),
         "## What to search next",
         _next(evidence),
         _best_settings(evidence),

@@ -28,7 +28,7 @@ from clipexp.track.lease import held_runs, try_lock
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DELIVERED_FILE = "delivered.json"
+DELIVERED_FILE, FINDINGS_FILE = "delivered.json", "findings.json"
 METRICS_A_CALL = 100  # some 10 ms of Python, for which training's thread may have to wait
 _Value = tuple[str, float, int, int]  # key, value, Unix time in ms, samples seen
 
@@ -107,6 +107,9 @@ class Delivery:
             if folder.stat().st_ino == sent:  # else a newer one took its place meanwhile
                 shutil.rmtree(folder)
         elif self._end is not None and self._done.get("reason") != self._end[0]:
+            kept = read_kept(self.header.folder / FINDINGS_FILE)
+            if kept:
+                mlflow_run.tell_findings(self._client, run_id, kept["findings"])
             mlflow_run.end(self._client, run_id, *self._end)
             self._note(reason=self._end[0])
         else:

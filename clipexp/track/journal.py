@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from clipexp.events import EndEvent, Event, Example, StopReason
+from clipexp.events import EndEvent, Event, Example, FaultEvent, StopReason
 from clipexp.track import packed
 from clipexp.track.curves import Point, Series
 
@@ -257,6 +257,11 @@ def last_examples(folder: Path) -> tuple[Example, ...]:
         Example(e["caption"], e["target_idx"], tuple(e["found_idx"]), tuple(e["scores"]))
         for e in (evals[-1]["examples"] if evals else ())
     )
+
+
+def faults(folder: Path) -> tuple[str, ...]:
+    """What went wrong inside training, oldest first, of what stands."""
+    return tuple(record["message"] for record in live_records(folder) if record["event"] == FaultEvent.__name__)
 
 
 def last_strips(folder: Path) -> tuple[int, dict[str, tuple[float, ...]]]:

@@ -6,7 +6,7 @@ end(client, run_id, "finished", time_ms)
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ from clipexp.track.header import RunHeader
 from clipexp.track.mlflow_store import experiment_id, first_line
 from clipexp.track.provenance import Git
 from clipexp.track.records import (
+    FINDING_TAG,
     GROUP_TAG,
     REASON_TAG,
     RENEWED_TAGS,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 LAUNCH_TAG = f"{TAG}launch"
+NOTE_TAG = "mlflow.note.content"
+FOUND = "### Findings"  # what stands below it in a run's note is clipexp's own, and is written anew
+TAG_LIMIT = 8000  # characters; MLflow cuts off what is longer
 STATUS_BY_REASON: dict[StopReason, Literal["FINISHED", "FAILED", "KILLED"]] = {
     "finished": "FINISHED",
     "pruned": "KILLED",
@@ -82,7 +86,7 @@ class Identity:
             f"{TAG}git_commit": git.commit,
             f"{TAG}git_dirty": str(bool(git.diff)).lower() if git.commit else "",
             f"{TAG}hypothesis": self.spec.hypothesis,
-            "mlflow.note.content": self.spec.hypothesis,
+            NOTE_TAG: self.spec.hypothesis,
             "mlflow.source.git.commit": git.commit,
             **{f"{TAG}version.{package}": number for package, number in self.versions.items()},
         }
@@ -138,6 +142,27 @@ def describe(client: "MlflowClient", header: RunHeader) -> None:
     if there.inputs is None or not there.inputs.dataset_inputs:
         dataset = Dataset(**header.dataset)
         client.log_inputs(header.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def tell_findings(client: "MlflowClient", run_id: str, findings: Sequence[Mapping[str, str]]) -> None:
+    """Show a run's findings as its tags and in its note, in place of earlier ones.
+
+    What a person wrote into the note stays. A finding has `rule`, `severity`, `claim` and `remedy`.
+    """
+    there = client.get_run(run_id).data.tags
+    claims = {f"{FINDING_TAG}{found['rule']}": found["claim"][:TAG_LIMIT] for found in findings}
+    for tag in there:
+        if tag.startswith(FINDING_TAG) and tag not in claims:
+            client.delete_tag(run_id, tag)
+    for tag, claim in claims.items():
+        if there.get(tag) != claim:
+            client.set_tag(run_id, tag, claim)
+    before = there.get(NOTE_TAG, "")
+    own = before.partition(FOUND)[0].rstrip()
+    lines = [f"- **{found['severity']}**: {found['claim']} {found['remedy']}".rstrip() for found in findings]
+    note = "\n\n".join(part for part in (own, *([FOUND, "\n".join(lines)] if lines else [])) if part)
+    if note != before:
+        client.set_tag(run_id, NOTE_TAG, note[:TAG_LIMIT])
 
 
 def go_on(client: "MlflowClient", run_id: str) -> None:

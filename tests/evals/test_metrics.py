@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from clipexp.evals.metrics import best_items, chance_recall_at_k, median_rank, ranks, recall_at_k
+from clipexp.evals.metrics import (
+    best_items,
+    chance_recall_at_k,
+    mean_similarity,
+    median_rank,
+    ranks,
+    recall_at_k,
+    strip_means,
+)
 
 # The own items stand on the diagonal: first, second and third of three.
 ONE_TWO_THREE = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.5, 0.1], [0.7, 0.6, 0.3]])
@@ -59,3 +67,21 @@ def test_best_items_come_in_order_with_their_scores() -> None:
 
 def test_best_items_are_all_items_where_there_are_fewer_than_k() -> None:
     assert best_items(ONE_TWO_THREE, 5)[1].shape == (3, 3)
+
+
+def test_mean_similarity_is_one_of_collapsed_rows_and_zero_of_spread_ones() -> None:
+    assert mean_similarity(torch.eye(4)) == 0
+    assert mean_similarity(torch.ones(4, 1)) == pytest.approx(1)
+
+
+def test_mean_similarity_is_that_of_the_matrix_without_its_diagonal() -> None:
+    rows = torch.nn.functional.normalize(torch.randn(7, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    similarity = rows @ rows.mT
+    assert mean_similarity(rows) == pytest.approx((similarity.sum() - 7).item() / 42, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num", "wanted"), [(4, (0.5, 2.5)), (5, (0.5, 3.0)), (2, (0.5,)), (1, (0.0,)), (3, (1.0,))]
+)
+def test_strips_are_of_a_length_and_the_last_takes_the_rest(num: int, wanted: tuple[float, ...]) -> None:
+    assert strip_means(torch.arange(num, dtype=torch.float32), 2) == wanted

@@ -206,3 +206,14 @@ def test_a_stop_cuts_an_evaluation_short_before_its_next_batch(
 def test_asking_whether_to_stop_changes_no_bit(table: PairTable, spec: RunSpec, model: CLIP) -> None:
     frozen = FrozenValidation(table, spec, CPU)
     assert frozen.run(model, lambda: False) == frozen.run(model)
+
+
+def test_strips_average_to_the_metric(
+    table: PairTable, spec: RunSpec, model: CLIP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "STRIP", 16)
+    assert table.num_pairs == 40
+    metrics, _, strips = evaluated(FrozenValidation(table, spec, CPU), model)
+    assert set(strips) == {"val/loss_block_40", "val/text_to_image_recall_at_1", "val/image_to_text_recall_at_1"}
+    for metric, values in strips.items():
+        assert np.average(values, weights=[16, 24]) == pytest.approx(metrics[metric], abs=1e-5)

@@ -20,6 +20,7 @@ from clipexp.track.journal import (
     damage,
     end_reason,
     last_examples,
+    last_strips,
     pack,
     points,
     records,
@@ -218,3 +219,16 @@ def test_the_last_validations_examples_are_kept(tmp_path: Path) -> None:
     examples = (Example("a cat", 1, (1, 2), (0.5, 0.25)),)
     write(tmp_path, 0, {}, EvalEvent(10, 0.1, {}, ()), EvalEvent(20, 0.2, {}, examples))
     assert last_examples(tmp_path) == examples
+
+
+def test_the_last_validations_strips_are_kept_and_outlive_packing(tmp_path: Path) -> None:
+    strips = {"val/loss": (1.5, 2.5)}
+    write(tmp_path, 0, {}, EvalEvent(10, 0.1, {}, (), {"val/loss": (9.0,)}), EvalEvent(20, 0.2, {}, (), strips))
+    assert last_strips(tmp_path) == (20, strips)
+    pack(tmp_path)
+    assert last_strips(tmp_path) == (20, strips)
+
+
+def test_a_journal_from_before_strips_has_none(tmp_path: Path) -> None:
+    write(tmp_path, 0, {10: 3.0})
+    assert last_strips(tmp_path) == (0, {})
