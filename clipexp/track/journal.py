@@ -19,11 +19,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from clipexp.events import EndEvent, Event, Example, FaultEvent, StopReason
 from clipexp.track import packed
-from clipexp.track.curves import Point, Series
+
+if TYPE_CHECKING:
+    from clipexp.track.curves import Series
 
 EVENTS_FILE, COPY_FILE, CONSOLE_FILE = "events.jsonl", "events.copy.jsonl", "console.log"
 FROM_START = -1  # begins an attempt that supersedes every record before it
@@ -215,8 +217,10 @@ def _last_by_attempt(starts: Mapping[int, int]) -> dict[int, float]:
     return found
 
 
-def points(folder: Path) -> dict[str, Series]:
+def points(folder: Path) -> "dict[str, Series]":
     """All metrics of a journal, each point once, in order of samples seen."""
+    from clipexp.track.curves import Point, Series
+
     if not (folder / EVENTS_FILE).exists():
         packed_series = packed.read_series(folder, _last_by_attempt)
         if packed_series is not None:

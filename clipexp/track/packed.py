@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipexp.track.curves import Series
-
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from clipexp.track.curves import Series
 
 PARQUET_FILE, CHECKSUM_FILE = "events.parquet", "events.sha256"
 STAMP = ("n", "attempt", "time_ms", "elapsed_s", "event", "samples_seen")
@@ -83,7 +83,7 @@ def read(folder: Path) -> dict[int, dict[str, Any]] | None:
 
 def read_series(
     folder: Path, last_by_attempt: Callable[[Mapping[int, int]], Mapping[int, float]]
-) -> dict[str, Series] | None:
+) -> "dict[str, Series] | None":
     """Values by metric, in order of samples seen, without a Python object a record; None as `read`.
 
     Args:
@@ -94,6 +94,8 @@ def read_series(
         Series by metric; of two values at one place the later.
     """
     import numpy as np
+
+    from clipexp.track.curves import Series
 
     table = _table(folder)
     if table is None:
