@@ -41,9 +41,9 @@ class Lab:
     values: Mapping[str, Mapping[int, float]]
 
     @classmethod
-    def read(cls, metric: str) -> "Lab":
-        """From the file of replicates."""
-        specs = json.loads(REPLICATES.read_text())["specs"]
+    def read(cls, metric: str, replicates: Path = REPLICATES) -> "Lab":
+        """From a file of replicates."""
+        specs = json.loads(replicates.read_text())["specs"]
         last = {name: {run["seed"]: run["curves"][metric][-1] for run in spec["runs"]} for name, spec in specs.items()}
         return cls(metric, last)
 
@@ -264,6 +264,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="400 draws a spec rather than 1,000, the loss alone")
     parser.add_argument("--json", type=Path, help="also write the two rates here")
     parser.add_argument("--curves", action="store_true", help="simulate, rather than draw from replicates")
+    parser.add_argument("--replicates", type=Path, default=REPLICATES)
     options = parser.parse_args()
     if options.curves:
         curves(200 if options.quick else 2000)
@@ -271,7 +272,7 @@ def main() -> None:
     num = 400 if options.quick else 1000
     rows = []
     for metric in METRICS[:1] if options.quick else METRICS:
-        lab = Lab.read(metric)
+        lab = Lab.read(metric, options.replicates)
         describe(lab)
         for has_prior in (True, False):
             aa, found = measure(lab, num, has_prior=has_prior)

@@ -1,6 +1,9 @@
 """Real runs of a few specs over many seeds, on which the comparison's error rates are measured.
 
     python benchmarks/replicates.py    # writes benchmarks/data/replicates.json, some 18 minutes on one thread
+    python benchmarks/replicates.py --seeds 24 --from-seed 1001 --out benchmarks/data/replicates_fresh.json
+
+The second has seeds of its own, on which nothing of the comparison was settled.
 
 All specs run with the same seeds, so that it can be seen how far a seed's luck is the same under two specs. A run that
 is in the file is not run again: the same command goes on after a stop, and after specs or seeds were added.
@@ -89,7 +92,7 @@ def _number(value: float) -> float | None:
     return round(value, 5) if value - value == 0 else None
 
 
-def write(runs: dict[str, list[dict[str, Any]]], checksum: str) -> None:
+def write(runs: dict[str, list[dict[str, Any]]], checksum: str, out: Path) -> None:
     """Write all runs, a line each."""
     head = {"made_by": " ".join(["python", *sys.argv]), "base": BASE, "small": SMALL, "store": checksum}
     parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
@@ -97,29 +100,32 @@ def write(runs: dict[str, list[dict[str, Any]]], checksum: str) -> None:
         lines = ",\n  ".join(json.dumps(run) for run in sorted(found, key=lambda run: run["seed"]))
         content = f'"overrides": {json.dumps(OVERRIDES_BY_SPEC[name])}, "runs": [\n  {lines}]'
         parts.append(f'"{name}": {{{content}}}')
-    unfinished = OUT.with_suffix(".tmp")
+    unfinished = out.with_suffix(".tmp")
     unfinished.write_text("{" + ",\n ".join([*parts[:4], '"specs": {' + ",\n ".join(parts[4:]) + "}"]) + "}\n")
-    unfinished.replace(OUT)
+    unfinished.replace(out)
 
 
 def main() -> None:
     """Carry out what is not there yet, seed by seed, and write all of it after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, help="this many for each spec, rather than its own number")
-    wanted = parser.parse_args().seeds
+    parser.add_argument("--from-seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    wanted, first, out = options.seeds, options.from_seed, options.out
     torch.set_num_threads(1)
     by_name = specs()
     store = Store(Path(next(iter(by_name.values())).data.store))
-    kept = json.loads(OUT.read_text())["specs"] if OUT.exists() else {}
+    kept = json.loads(out.read_text())["specs"] if out.exists() else {}
     runs = {name: list(kept.get(name, {}).get("runs", [])) for name in by_name}
-    jobs = [(seed, name) for name in by_name for seed in range(1, 1 + (wanted or SEEDS_BY_SPEC[name]))]
+    jobs = [(seed, name) for name in by_name for seed in range(first, first + (wanted or SEEDS_BY_SPEC[name]))]
     for seed, name in sorted(jobs, key=lambda job: job[0]):
         if any(run["seed"] == seed for run in runs[name]):
             continue
         spec = by_name[name].model_copy(update={"seed": seed})
         sides = [store.table(side, spec.data.tokenizer, spec.model.context_length) for side in ("train", "val")]
         runs[name].append(carry_out(spec, *sides))
-        write(runs, store.manifest.checksum)
+        write(runs, store.manifest.checksum, out)
         print(f"{name} seed {seed}: {runs[name][-1]['curves']['val/loss'][-1]} {runs[name][-1]['error']}", flush=True)
 
 
