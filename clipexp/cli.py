@@ -277,30 +277,48 @@ def sync() -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.argument("subjects", nargs=-1, metavar="RUN|GROUP|STUDY...")
 @click.option("--name", help="Folder below reports/; by default the runs' names.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True)
 @click.option("--redraw", is_flag=True, help="Draw reports/NAME again from its own data folder; takes --name alone.")
+@click.option("--verify", is_flag=True, help="Compute every number of reports/NAME again; exits with 4 if one differs.")
+@click.option("--against-db", is_flag=True, help="Hold the data of reports/NAME to MLflow and the journals as well.")
+@click.option("--html", is_flag=True, help="Also write one interactive page, reports/NAME/report.html.")
+@click.option("--follow", is_flag=True, help="Write it again while a run goes on, until Ctrl-C.")
+@click.option("--force", is_flag=True, help="Write over a report that somebody edited.")
 @tracking_option
-def report(runs: Sequence[str], name: str | None, out: Path, redraw: bool, tracking_uri: str | None) -> None:
-    """Write reports/NAME/report.md on one or more RUNs (an id, the start of one, or a name)."""
-    from clipexp.errors import ReportError
-    from clipexp.reporting.write import redraw_report
-    from clipexp.reporting.write import report as write_report
+def report(subjects: Sequence[str], tracking_uri: str | None, **options: Any) -> None:
+    """Write reports/NAME/report.md on RUNs (an id, the start of one, a name), GROUPs (all seeds of a spec), or a STUDY.
 
-    if redraw:
-        if runs or not name:
-            raise ReportError("--redraw draws a report again from its own data: clipexp report --redraw --name NAME")
-        from clipexp.study.evidence import is_study_report
-        from clipexp.study.report import redraw_study_report
+    With --verify or --against-db: check one that is there, given as its folder.
+    """
+    from clipexp.report_command import ReportOptions, report_on_console
 
-        draw_again = redraw_study_report if is_study_report(out / name) else redraw_report
-        click.echo(f"drawn again: {draw_again(out / name)}")
-        return
-    if not runs:
-        raise ReportError("name at least one run; `clipexp runs` lists them")
-    path = write_report(list(runs), name=name, out=out, tracking=tracking_uri)
-    click.echo(f"report: {path}")
+    sys.exit(report_on_console(list(subjects), ReportOptions(tracking=tracking_uri, **options)))
+
+
+@main.command()
+@click.argument("run", required=False)
+@click.option("--curves", type=click.Path(path_type=Path), metavar="FOLDER", help="Score a folder of labelled curves.")
+@json_option
+@tracking_option
+def findings(run: str | None, curves: Path | None, as_json: bool, tracking_uri: str | None) -> None:
+    """Say what RUN's curves show, with the evidence and what to try; or score the rules on your own curves."""
+    from clipexp.findings_command import findings_on_console
+
+    findings_on_console(run, curves, as_json, tracking_uri)
+
+
+@main.command()
+@click.argument("first")
+@click.argument("second")
+@json_option
+@tracking_option
+def diff(first: str, second: str, as_json: bool, tracking_uri: str | None) -> None:
+    """Hold two runs side by side: specs, curves, findings, environment, code, and whether they can be compared."""
+    from clipexp.diff_command import diff_on_console
+
+    diff_on_console(first, second, as_json, tracking_uri)
 
 
 @main.command()

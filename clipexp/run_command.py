@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipexp.console import RunConsole, checking_progress, end_lines, make_console, show_panel
 from clipexp.data.manifest import data_checksum
-from clipexp.errors import RunError
+from clipexp.errors import ClipexpError, RunError
 from clipexp.events import EndEvent, StopReason
 from clipexp.launch import LaunchOptions, first_finished
 from clipexp.repeats import compare_bits, group_of, spread, with_seed
@@ -137,6 +137,10 @@ def _carry_out(console: "Console", execution: Execution) -> StopReason:
                 trouble = execution.trouble
                 if isinstance(event, EndEvent):
                     reason = event.reason
+        except ClipexpError:
+            for line in finding_lines(header.folder):
+                shown.say(line)
+            raise
         finally:
             for problem in execution.problems:
                 shown.say(problem)

@@ -1,32 +1,27 @@
 """Markdown tables over runs: what differs between them, and what came out.
 
-runs_table(evidence.runs)
+runs_table(ledger, evidence.rows)   # a block's text, every number of it in the ledger
 """
 
-import re
 from collections.abc import Sequence
 
-from clipexp.plots.artifacts import headline
+from clipexp.reporting.analysis import loss_metric
 from clipexp.reporting.evidence import RunEvidence
-from clipexp.track.curves import Point
+from clipexp.reporting.proof import RunsLedger
+from clipexp.reporting.sources import escape
 from clipexp.track.records import RunRecord
 
+__all__ = ["RECALLS", "escape", "markdown_table", "runs_table", "setting", "shown_settings"]
 # The settings that the lab's first tables showed; they stand in every table, whether they differ or not.
 CORE_SETTINGS = ("train.batch_size", "optim.max_lr", "schedule.warmup_frac")
 # Settings that say where things lie or how often to look, not what is trained.
 UNSHOWN = ("data.store", "data.path", "train.budget.", "train.device", "train.keep", "evals.num_examples")
 UNSHOWN_ENDS = ("_every_samples",)
-# What would be read as markup: an underscore only at a word's edge.
-_SPECIAL = re.compile(r"[&<>|*`~\\\[\]]|(?<!\w)_|_(?!\w)")
+MAX_SETTINGS = 12  # columns; a spec has some 70
 RECALLS = (
     ("text_to_image", "text to image"),
     ("image_to_text", "image to text"),
 )
-
-
-def escape(text: str) -> str:
-    """A text that markdown and HTML show as it is, on one line."""
-    return " ".join(_SPECIAL.sub(lambda found: f"&#{ord(found[0])};", text).split())
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], num_left: int = 1) -> str:
@@ -35,19 +30,23 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], num_lef
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
 
 
-def runs_table(runs: Sequence[RunEvidence]) -> str:
-    """One row a run: the core settings, what else differs, and the results."""
-    settings = shown_settings([run.record for run in runs])
-    header = ["run", "epochs", *(setting.split(".", 1)[-1] for setting in settings), "val_loss"]
+def runs_table(ledger: RunsLedger, runs: Sequence[RunEvidence], settings: Sequence[str]) -> str:
+    """One row a run: the settings, how far it came, and the results."""
+    header = ["run", "epochs", *(_column(key, settings) for key in settings), "val_loss"]
     header += [f"recall@1 {words}" for _, words in RECALLS]
     rows = []
     for run in runs:
-        record = run.record
-        end = last_point(record)
-        values = [setting_value(record, setting) for setting in settings]
-        row = [escape(record.name), f"{end.epoch:.3g}" if end else "–", *values, loss_cell(record)]
-        rows.append([*row, *(recall_cell(record, way) for way, _ in RECALLS)])
+        metric = loss_metric(run.record) or "train/loss"
+        row = [ledger.of_run(run, "field", "label"), ledger.of_run(run, "epoch", "last", metric, form=".3g")]
+        row += [setting(ledger, run, key) for key in settings]
+        rows.append([*row, loss_cell(ledger, run), *(recall_cell(ledger, run, way) for way, _ in RECALLS)])
     return markdown_table(header, rows)
+
+
+def _column(key: str, settings: Sequence[str]) -> str:
+    """A setting's name without its section, where that is enough to tell it."""
+    short = key.split(".", 1)[-1]
+    return escape(short if [other.split(".", 1)[-1] for other in settings].count(short) == 1 else key)
 
 
 def shown_settings(records: Sequence[RunRecord]) -> list[str]:
@@ -66,40 +65,27 @@ def shown_settings(records: Sequence[RunRecord]) -> list[str]:
     return [*CORE_SETTINGS, *(key for key in differing if key not in CORE_SETTINGS)]
 
 
-def setting_value(record: RunRecord, setting: str) -> str:
+def setting(ledger: RunsLedger, run: RunEvidence, key: str) -> str:
     """A param as people write it: shares in percent, small numbers in scientific notation."""
-    text = record.params.get(setting)
-    if text is None or text == "None":
-        return "–"
-    try:
-        number = float(text)
-    except ValueError:
-        return escape(text)
-    if setting.endswith("_frac"):
-        return f"{number:.3g}%" if number == 0 else f"{100 * number:.3g}%"
-    if number != 0 and abs(number) < 0.01:
-        mantissa, exponent = f"{number:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{int(number):,}" if number.is_integer() else f"{number:g}"
+    return ledger.of_run(run, "param", key, form="percent" if key.endswith("_frac") else "sci")
 
 
-def last_point(record: RunRecord) -> Point | None:
-    """The last validation's loss, with its epoch; None for a run without one."""
-    series = record.curves.get(headline(record.curves)[0], ())
-    return series[-1] if series else None
-
-
-def loss_cell(record: RunRecord) -> str:
+def loss_cell(ledger: RunsLedger, run: RunEvidence) -> str:
     """The last validation loss, with its block's size where that is not 1,024, and the status of a run not finished."""
-    end = last_point(record)
-    if end is None:
-        return f"none ({record.status})"
-    name = headline(record.curves)[0]
-    block = f" (blocks of {name.rsplit('_', 1)[-1]})" if name != "val/loss" else ""
-    return f"{end.value:.3f}{block}" + ("" if record.status == "FINISHED" else f" ({record.status})")
+    metric, is_finished = loss_metric(run.record), run.record.status == "FINISHED"
+    status = "" if is_finished else f" ({ledger.of_run(run, 'field', 'status')})"
+    if metric is None:
+        return f"none{status}"
+    value = ledger.of_run(run, "last", metric, form=".3f")
+    is_usual = metric == "val/loss"
+    block = "" if is_usual else f" (blocks of {ledger.of_run(run, 'last', 'val/block_size', form=',d')})"
+    return f"{value}{block}{status}"
 
 
-def recall_cell(record: RunRecord, way: str) -> str:
+def recall_cell(ledger: RunsLedger, run: RunEvidence, way: str) -> str:
     """Recall@1 in percent, and how many pairs it was among."""
-    value, pairs = record.final.get(f"val/{way}_recall_at_1"), record.final.get("val/num_pairs")
-    return "–" if value is None or pairs is None else f"{value:.1%} of {pairs:,.0f}"
+    metric = f"val/{way}_recall_at_1"
+    if metric not in run.record.final or "val/num_pairs" not in run.record.final:
+        return "–"
+    value = ledger.of_run(run, "last", metric, form=".1%")
+    return f"{value} of {ledger.of_run(run, 'last', 'val/num_pairs', form=',d')}"

@@ -3,84 +3,92 @@
 clipexp.report(["run1", "run2"], name="run1-vs-run2")  # Path("reports/run1-vs-run2/report.md")
 """
 
-import re
-import tempfile
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from clipexp.errors import ReportError
-from clipexp.plots.artifacts import EXAMPLES, KeptExamples, read_examples
-from clipexp.reporting.evidence import RUNS_FILE, Evidence, RunEvidence, read_evidence, write_evidence
-from clipexp.reporting.render import render
+from clipexp.reporting.collect import choose, collect, title_of
+from clipexp.reporting.commands import DATA
+from clipexp.reporting.evidence import RUNS_FILE, Evidence, read_evidence
+from clipexp.reporting.files import write_files
+from clipexp.reporting.render import FIGURES, REPORT_FILE, render
+from clipexp.reporting.seal import broken_parts
+from clipexp.reporting.versions import drawing_versions
 from clipexp.track.mlflow_store import connect, tracking_uri
-from clipexp.track.records import RunRecord, find_run, read_run
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-DATA, FIGURES, REPORT_FILE = "data", "figures", "report.md"
 STUDY_FILE = "study.json"  # in its place, the data are a study's
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def report(
-    runs: Sequence[str], name: str | None = None, out: Path = Path("reports"), tracking: str | None = None
+    runs: Sequence[str],
+    name: str | None = None,
+    out: Path = Path("reports"),
+    tracking: str | None = None,
+    *,
+    force: bool = False,
 ) -> Path:
     """Write `OUT/NAME/report.md`, its figures, and the data it rests on.
 
     Args:
-        runs: each an id, the start of one, or a name.
+        runs: each an id, the start of one, a name, or a group (the 12 digits that all seeds of a spec share).
         name: the folder's; by default the runs' names.
         out: where reports go.
         tracking: MLflow's URI; see `tracking_uri`.
+        force: write over a report that somebody edited.
 
     Returns:
         The report's path. Writing it again over the same runs gives the same bytes.
 
     Raises:
-        TrackingError: a run can't be found.
-        ReportError: a run is named twice, the name is no folder's, the folder holds a study's report, or, where no name
-            is given, one on other runs.
+        TrackingError: a run can't be found, or was deleted.
+        ReportError: a run is named twice, the name is no folder's, the folder holds a study's report, one that was
+            edited, or, where no name is given, one on other runs.
     """
     client = connect(tracking_uri(tracking))
-    run_ids = [find_run(client, reference) for reference in runs]
-    if len(set(run_ids)) < len(run_ids):
-        raise ReportError("a run is named twice; name each once")
-    records = [read_run(client, run_id) for run_id in run_ids]
-    if studies := [record.name for record in records if record.is_study]:
-        raise ReportError(
-            f"{studies[0]} is a study, whose report `clipexp sweep` writes: {out / studies[0]}; name runs here"
-        )
-    collected = [_collect(client, record) for record in records]
-    title = name or "-vs-".join(dict.fromkeys(run.record.name for run in collected))
-    if not NAME.fullmatch(title) or len(title) > 100:
-        raise ReportError(f"{title[:100]!r} can't name a folder; give letters, digits, '.', '_' and '-' with --name")
-    if (out / title / DATA / STUDY_FILE).exists():
-        raise ReportError(f"{out / title} is a study's report; choose another folder with --name ANOTHER")
-    if name is None:
-        _refuse_other_runs(out / title, run_ids)
-    return _write(out / title, Evidence(title, tuple(collected)))
+    chosen = choose(client, runs)
+    title = title_of(chosen, name)
+    folder = out / title
+    if (folder / DATA / STUDY_FILE).exists():
+        raise ReportError(f"{folder} is a study's report; choose another folder with --name ANOTHER")
+    if not force:
+        before = read_evidence(folder / DATA) if (folder / DATA / RUNS_FILE).exists() else None
+        if name is None:
+            _refuse_other_runs(folder, before, [record.run_id for record in chosen.records])
+        _refuse_edited(folder, before)
+    return write(folder, collect(client, chosen, title))
 
 
-def redraw_report(folder: Path) -> Path:
+def redraw_report(folder: Path, *, force: bool = False) -> Path:
     """Draw a report again from its own data folder; needs neither MLflow's store nor the runs.
 
     Raises:
-        ReportError: there is no such folder, or its data is missing or damaged.
+        ReportError: there is no such folder, its data is missing or damaged, or somebody edited the report.
     """
+    evidence = read_evidence(find_report(folder) / DATA)
+    if not force:
+        _refuse_edited(folder, evidence)
+    return write(folder, dataclasses.replace(evidence, drawn_with=drawing_versions()))
+
+
+def find_report(folder: Path) -> Path:
+    """The folder of a report. Raises ReportError, which names those that are there."""
     if not folder.is_dir():
         files = (path for name in (RUNS_FILE, STUDY_FILE) for path in folder.parent.glob(f"*/{DATA}/{name}"))
         here = ", ".join(sorted(path.parent.parent.name for path in files))
         raise ReportError(f"there is no report {folder.name}; reports here: {here or 'none yet'}")
-    return _write(folder, read_evidence(folder / DATA))
+    return folder
 
 
-def _refuse_other_runs(folder: Path, run_ids: Sequence[str]) -> None:
+def write(folder: Path, evidence: Evidence) -> Path:
+    """Write a report from its evidence; returns its path. Raises ReportError where it can't be written."""
+    write_files(folder, render(evidence), owned=(FIGURES, DATA))
+    return folder / REPORT_FILE
+
+
+def _refuse_other_runs(folder: Path, before: Evidence | None, run_ids: Sequence[str]) -> None:
     """A name that was not chosen must not replace a report on other runs."""
-    if not (folder / DATA / RUNS_FILE).exists():
-        return
-    there = [run.record.run_id for run in read_evidence(folder / DATA).runs]
+    there = [run.record.run_id for run in before.runs] if before else run_ids
     if set(there) != set(run_ids):
         raise ReportError(
             f"{folder} is a report on other runs: {', '.join(there)}; choose another folder with --name ANOTHER,"
@@ -88,53 +96,11 @@ def _refuse_other_runs(folder: Path, run_ids: Sequence[str]) -> None:
         )
 
 
-def _collect(client: "MlflowClient", record: RunRecord) -> RunEvidence:
-    return RunEvidence(record, _spec_yaml(client, record), _examples(client, record))
-
-
-def _spec_yaml(client: "MlflowClient", record: RunRecord) -> str:
-    if not client.list_artifacts(record.run_id, "spec"):
-        place = client.get_run(record.run_id).info.artifact_uri
+def _refuse_edited(folder: Path, before: Evidence | None) -> None:
+    """What a person wrote into a report would be lost."""
+    path = folder / REPORT_FILE
+    if before is not None and path.is_file() and "text" in (broken_parts(path.read_bytes(), {}) or {"text"}):
         raise ReportError(
-            f"run {record.run_id} keeps no spec/resolved.yaml at {place}: move the checkout back if it was moved;"
-            " runs that another tool made can't be reported"
+            f"{path} is not as it was written: somebody edited it (see `clipexp report --verify --name"
+            f" {folder.name}`). Notes of your own belong with the run: clipexp note RUN TEXT; --force writes over it"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        path = client.download_artifacts(record.run_id, "spec/resolved.yaml", folder)
-        return Path(path).read_text()
-
-
-def _examples(client: "MlflowClient", record: RunRecord) -> KeptExamples | None:
-    if not client.list_artifacts(record.run_id, EXAMPLES):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        return read_examples(Path(client.download_artifacts(record.run_id, EXAMPLES, folder)))
-
-
-def _write(folder: Path, evidence: Evidence) -> Path:
-    try:
-        write_evidence(folder / DATA, evidence)
-        files = render(evidence)
-        for path, content in files.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            tmp = target.with_name(f"{target.name}.tmp")
-            tmp.write_bytes(content)
-            tmp.replace(target)
-        _remove_stale(folder, evidence, set(files))
-    except OSError as error:
-        raise ReportError(f"can't write the report {folder} ({error.strerror}); see --out") from error
-    return folder / REPORT_FILE
-
-
-def _remove_stale(folder: Path, evidence: Evidence, written: set[str]) -> None:
-    """Remove the figures and data of runs that an earlier version of this report was on."""
-    keys = {run.key for run in evidence.runs}
-    for figure in (folder / FIGURES).glob("*"):
-        if f"{FIGURES}/{figure.name}" not in written:
-            figure.unlink()
-    for own in (folder / DATA).iterdir():
-        if own.is_dir() and own.name not in keys:
-            for file in own.iterdir():
-                file.unlink()
-            own.rmdir()

@@ -1,8 +1,8 @@
 """The read side: runs as frozen records, found by id, by the start of an id, or by name.
 
-    record = read_run(client, find_run(client, "quickstart"))
-    record.curves["val/loss"][-1].value
-    read_runs(client, list_runs(client))  # all of them, with few queries
+record = read_run(client, find_run(client, "quickstart"))
+record.curves["val/loss"][-1].value
+read_runs(client, list_runs(client))  # all of them, with few queries
 """
 
 import dataclasses

@@ -1,34 +1,21 @@
 """Tables: values as people write them, and only what differs."""
 
-import dataclasses
-
 import pytest
 
-from clipexp.reporting.tables import escape, markdown_table, setting_value, shown_settings
+from clipexp.reporting.analysis import Analysis
+from clipexp.reporting.proof import RunsLedger
+from clipexp.reporting.sources import escape
+from clipexp.reporting.tables import markdown_table, runs_table, setting, shown_settings
 from clipexp.track.records import RunRecord
-
-RECORD = RunRecord(
-    run_id="0123456789",
-    name="a",
-    spec_hash="abc",
-    status="FINISHED",
-    seed=0,
-    git={},
-    params={},
-    tags={},
-    curves={},
-    final={},
-    started_ms=0,
-    duration_s=1.0,
-)
+from tests.reporting.made import made_evidence, made_record, made_run
 
 
 def with_params(**params: str) -> RunRecord:
-    return dataclasses.replace(RECORD, params={key.replace("__", "."): value for key, value in params.items()})
+    return made_record(params={key.replace("__", "."): value for key, value in params.items()})
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "shown"),
+    ("key", "value", "shown"),
     [
         ("optim.max_lr", "0.0003", "3e-4"),
         ("optim.max_lr", "0.00025", "2.5e-4"),
@@ -40,8 +27,10 @@ def with_params(**params: str) -> RunRecord:
         ("data.shuffle", "none", "none"),
     ],
 )
-def test_a_setting_is_shown_as_people_write_it(setting: str, value: str, shown: str) -> None:
-    assert setting_value(dataclasses.replace(RECORD, params={setting: value}), setting) == shown
+def test_a_setting_is_shown_as_people_write_it(key: str, value: str, shown: str) -> None:
+    run = made_run(params={key: value})
+    ledger = RunsLedger(Analysis(made_evidence([run])))
+    assert ledger.block(setting(ledger, run, key)).text == shown
 
 
 def test_only_what_differs_is_shown_beside_the_core_settings() -> None:
@@ -54,6 +43,13 @@ def test_of_different_kinds_only_the_kind_is_shown() -> None:
     scenes = with_params(data__source__kind="scenes-v1", data__source__num_pairs="42000")
     tars = with_params(data__source__kind="webdataset", data__source__caption_key="prompt")
     assert shown_settings([scenes, tars])[3:] == ["data.source.kind"]
+
+
+def test_two_settings_of_one_name_are_shown_with_their_sections() -> None:
+    run = made_run(params={"model.text.width": "8", "model.vision.width": "9"})
+    ledger = RunsLedger(Analysis(made_evidence([run])))
+    header = runs_table(ledger, [run], ["model.text.width", "data.text.width", "optim.max_lr"]).splitlines()[0]
+    assert "| model.text.width | data.text.width | max_lr |" in header
 
 
 @pytest.mark.parametrize("text", ["<b>x</b>", "a | b", "*x*", "`x`", "[x](y)", "_x_", "line\nbreak"])
