@@ -6,6 +6,7 @@ infeasible(evidence)                     # reasons with their counts, and the se
 """
 
 import itertools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def coverage(evidence: StudyEvidence) -> Coverage | None:
     gaps = [_widest_gap(path, dim, trials) for path, dim in search.items() if not isinstance(dim, ChoiceDim)]
     choices = {path: dim for path, dim in search.items() if isinstance(dim, ChoiceDim)}
     untried = tuple(
-        (path, str(value))
+        (path, value if isinstance(value, str) else json.dumps(value))
         for path, dim in choices.items()
         for value in dim.values
         if all(trial.values[path] != value for trial in trials)

@@ -1,8 +1,8 @@
 """What a study's report rests on, kept in its `data/` folder: enough to draw it again from the checkout alone.
 
     evidence = gather(spec, base, study.trials, confirmations, totals, making)
-    write_evidence(folder, evidence)
-    read_evidence(folder)  # the same
+    files = evidence_files(evidence)   # {"study.json": b"...", "curves.csv": b"...", "trials.csv": b"..."}
+    read_evidence(folder)              # the same, from a folder that has them
 
 `study.json` holds the study, its trials and its confirmation runs; `curves.csv` the objective of each trial over
 samples seen, a point a line. `trials.csv`, for people's spreadsheets, says of all trials what `study.json` says.
@@ -10,6 +10,7 @@ samples seen, a point a line. `trials.csv`, for people's spreadsheets, says of a
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import math
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from clipexp.errors import ReportError
+from clipexp.reporting.evidence import DamagedDataError
 from clipexp.spec.run import RunSpec
 from clipexp.spec.study import StudySpec, Value
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 STUDY_FILE, CURVES_FILE, TABLE_FILE = "study.json", "curves.csv", "trials.csv"
-VERSION = 1
+VERSION = 2  # 2: drawn_with came
 State = Literal["finished", "pruned", "infeasible", "failed", "unfinished"]
 FACTS = ("number", "state", "value", "samples_seen", "duration_s", "baseline", "reused", "seed", "reason")
 IDS = ("run_id", "spec_hash")
@@ -69,7 +71,10 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class ConfirmRow:
-    """A run of the best settings (`name` is "best") or of a baseline under one seed; `final`: its last metrics."""
+    """A run of the best settings (`name` is "best") or of a baseline under one seed.
+
+    value: the objective; NaN where it came to none. final: its last metrics.
+    """
 
     name: str
     seed: int
@@ -111,7 +116,8 @@ class StudyEvidence:
     """All that a study's report is drawn from.
 
     study, base: a StudySpec and the RunSpec that trials amend, as plain data. best_spec: the best trial's RunSpec, as
-    its run recorded it; without it the base with the best values laid over it stands in.
+    its run recorded it; without it the base with the best values laid over it stands in. drawn_with: versions of what
+    drew the report.
     """
 
     study: Mapping[str, Any]
@@ -121,6 +127,13 @@ class StudyEvidence:
     totals: Totals
     making: Making
     best_spec: Mapping[str, Any] | None = None
+    drawn_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """16 hex digits of what each part of the data says, but for what drew it."""
+        content = evidence_files(dataclasses.replace(self, drawn_with={}))
+        return {name: hashlib.sha256(content[name]).hexdigest()[:16] for name in (STUDY_FILE, CURVES_FILE)}
 
     @cached_property
     def spec(self) -> StudySpec:
@@ -216,50 +229,66 @@ def is_study_report(folder: Path) -> bool:
     return (folder / "data" / STUDY_FILE).is_file()
 
 
-def write_evidence(folder: Path, evidence: StudyEvidence) -> None:
-    """Write a report's data folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+def evidence_files(evidence: StudyEvidence) -> dict[str, bytes]:
+    """The content of a data folder by the files' names; the same evidence gives the same bytes."""
     content = {
         "version": VERSION,
+        "drawn_with": dict(evidence.drawn_with),
         "study": dict(evidence.study),
         "base": dict(evidence.base),
         "best_spec": evidence.best_spec,
         "totals": dataclasses.asdict(evidence.totals),
         "making": dataclasses.asdict(evidence.making),
         "trials": [_without_curve(trial) for trial in evidence.trials],
-        "confirmations": [dataclasses.asdict(run) for run in evidence.confirmations],
+        "confirmations": [_without_nan(run) for run in evidence.confirmations],
     }
     curves = ((trial.number, samples, repr(value)) for trial in evidence.trials for samples, value in trial.curve)
-    for name, text in (
-        (STUDY_FILE, json.dumps(content, indent=1, ensure_ascii=False) + "\n"),
-        (CURVES_FILE, _csv(("trial", "samples_seen", "value"), curves)),
-        (TABLE_FILE, _table(evidence)),
-    ):
-        tmp = folder / f"{name}.tmp"
-        tmp.write_text(text)
-        tmp.replace(folder / name)
+    return {
+        STUDY_FILE: (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(),
+        CURVES_FILE: _csv(("trial", "samples_seen", "value"), curves).encode(),
+        TABLE_FILE: _table(evidence).encode(),
+    }
 
 
 def read_evidence(folder: Path) -> StudyEvidence:
-    """Read a report's data folder. Raises ReportError where it is missing or damaged."""
+    """Read a report's data folder.
+
+    Raises:
+        DamagedDataError: it is missing or damaged.
+        ReportError: it is of another version.
+    """
     try:
         content = json.loads((folder / STUDY_FILE).read_text())
         if content["version"] != VERSION:
-            raise ReportError(f"{folder} is of version {content['version']}, this clipexp reads {VERSION}")
+            raise ReportError(
+                f"{folder} is of version {content['version']}, this clipexp reads {VERSION}; write it again by the"
+                " study's own command, clipexp sweep studies/NAME.yaml"
+            )
         curves = _read_curves(folder / CURVES_FILE)
         evidence = StudyEvidence(
             study=content["study"],
             base=content["base"],
             trials=tuple(TrialRow(**fields, curve=curves.get(fields["number"], ())) for fields in content["trials"]),
-            confirmations=tuple(ConfirmRow(**fields) for fields in content["confirmations"]),
+            confirmations=tuple(_confirm_row(fields) for fields in content["confirmations"]),
             totals=Totals(**content["totals"]),
             making=Making(**content["making"]),
             best_spec=content["best_spec"],
+            drawn_with=content["drawn_with"],
         )
         evidence.spec  # noqa: B018 (validates)
-    except (OSError, ValueError, StopIteration, KeyError, TypeError) as error:
-        raise ReportError(f"{folder} is no study report's data folder, or damaged ({error})") from error
+    except (OSError, ValueError, StopIteration, KeyError, TypeError, AttributeError) as error:
+        raise DamagedDataError(f"{folder} is no study report's data folder, or damaged ({error})") from error
     return evidence
+
+
+def _without_nan(run: ConfirmRow) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return dataclasses.asdict(run) | {"value": run.value if math.isfinite(run.value) else None}
+
+
+def _confirm_row(fields: Mapping[str, Any]) -> ConfirmRow:
+    value = fields["value"]
+    return ConfirmRow(**{**fields, "value": math.nan if value is None else value})
 
 
 def _without_curve(trial: TrialRow) -> dict[str, Any]:

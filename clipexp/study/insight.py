@@ -3,21 +3,22 @@
 best_trial(evidence)    # the lowest loss; of equals the one with fewest samples
 edges(evidence)         # optima at an end of what was searched, with the wider range
 importances(evidence)   # which setting matters, where there are trials enough to say so
-confirmation(evidence)  # the best against the baselines over seeds, with an interval
+confirmation(evidence)  # the best against each baseline over seeds, as `clipexp.comparison` tells any two groups apart
 """
 
 import copy
+import dataclasses
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from clipexp.comparison import Difference, Direction, Group, compare
 from clipexp.errors import SpecError
 from clipexp.spec.load import ResolvedRun, resolve
 from clipexp.spec.study import ChoiceDim, Dim, IntDim, PowerOfTwoDim, RangeDim, Value
-from clipexp.study.evidence import ConfirmRow, StudyEvidence, TrialRow
+from clipexp.study.evidence import StudyEvidence, TrialRow
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -33,7 +34,6 @@ NARROW, MARGIN = 0.5, 0.1
 MIN_FOR_IMPORTANCE = 8
 FOR_FANOVA = range(16, 301)  # trials: below, forests are guesses; beyond, it takes minutes
 MIN_FOR_CONTOUR = 16
-CONFIDENCE = 0.95
 NumericDim = RangeDim | IntDim | PowerOfTwoDim
 
 
@@ -71,31 +71,10 @@ class Importances:
 
 
 @dataclass(frozen=True)
-class SeedSummary:
-    """A metric over seeds; `sd` (of a sample) needs two."""
-
-    name: str
-    num_seeds: int
-    mean: float
-    sd: float | None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Best minus baseline, paired by seed; `interval` (95%, t) needs two pairs."""
-
-    baseline: str
-    num_pairs: int
-    mean: float
-    interval: tuple[float, float] | None
-    verdict: Literal["better", "worse", "not told apart"]
-
-
-@dataclass(frozen=True)
 class Confirmation:
-    """The best against the baselines; summaries in the order of the runs, the best first."""
+    """The best against the baselines; groups in the order of the runs, the best first; differences: best minus each."""
 
-    summaries: tuple[SeedSummary, ...]
+    groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
 
 
@@ -350,21 +329,19 @@ def _distribution(dim: Dim, path: str, rows: Sequence[TrialRow]) -> "BaseDistrib
 
 
 def confirmation(evidence: StudyEvidence) -> Confirmation | None:
-    """The best against each baseline over the seeds that both ran with; None where nothing was confirmed."""
-    runs_by_name: dict[str, list[ConfirmRow]] = {}
+    """The best against each baseline over seeds; None where nothing was confirmed."""
     champion = confirmed_name(evidence)
+    value_by_seed_by_name: dict[str, dict[int, float]] = {}
     for run in sorted(evidence.confirmations, key=lambda run: run.name != champion):
-        runs_by_name.setdefault(run.name, []).append(run)
-    if not runs_by_name:
+        value_by_seed_by_name.setdefault(run.name, {})[run.seed] = run.value
+    if not value_by_seed_by_name:
         return None
-    summaries = tuple(_summary(name, [run.value for run in runs]) for name, runs in runs_by_name.items())
-    best = {run.seed: run.value for run in runs_by_name.get(champion, [])}
-    differences = []
-    for name, runs in runs_by_name.items():
-        pairs = [best[run.seed] - run.value for run in runs if run.seed in best]
-        if name != champion and pairs:
-            differences.append(_difference(name, pairs, is_minimized=evidence.is_minimized))
-    return Confirmation(summaries, tuple(differences))
+    metric = evidence.spec.objective.metric
+    groups = tuple(Group.of_values(name, metric, values) for name, values in value_by_seed_by_name.items())
+    direction: Direction = "lower" if evidence.is_minimized else "higher"
+    others = groups[1:] if groups[0].name == champion else ()
+    first = dataclasses.replace(groups[0], name="The best") if champion == "best" else groups[0]
+    return Confirmation(groups, tuple(compare(first, other, direction) for other in others))
 
 
 def confirmed_name(evidence: StudyEvidence) -> str:
@@ -373,26 +350,3 @@ def confirmed_name(evidence: StudyEvidence) -> str:
     names = {run.name for run in evidence.confirmations}
     same = [t.baseline for t in evidence.trials if t.baseline in names and best and t.values == best.values]
     return "best" if "best" in names or not same else str(same[0])
-
-
-def _summary(name: str, values: Sequence[float]) -> SeedSummary:
-    sd = statistics.stdev(values) if len(values) > 1 else None
-    return SeedSummary(name, len(values), statistics.fmean(values), sd)
-
-
-def _difference(name: str, pairs: Sequence[float], *, is_minimized: bool) -> Difference:
-    mean, interval = statistics.fmean(pairs), t_interval(pairs)
-    if interval is None or interval[0] <= 0 <= interval[1]:
-        return Difference(name, len(pairs), mean, interval, "not told apart")
-    return Difference(name, len(pairs), mean, interval, "better" if (mean < 0) == is_minimized else "worse")
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The mean's 95% interval by Student's t: mean +- t(n - 1) sd / sqrt(n); None below two values."""
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return None
-    quantile = float(t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1))
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
-    return statistics.fmean(values) - half, statistics.fmean(values) + half

@@ -11,6 +11,7 @@ the trials' in their runs.
 import contextlib
 import datetime
 import functools
+import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -93,12 +94,14 @@ class Sweep:
         """What a report of the study, as it stands, rests on."""
         results = self.confirmation.results_of(self.trials.to_confirm())
         confirmed = [
-            ConfirmRow(r["name"], r["seed"], r["value"], r["run_id"], r["spec_hash"], r["final"])
+            ConfirmRow(r["name"], r["seed"], _number(r["value"]), r["run_id"], r["spec_hash"], r["final"])
             for r in results
-            if r["value"] is not None
         ]
         attrs = [t.user_attrs for t in self.book.trials()]
-        num_samples = sum(a.get("samples_seen", 0) for a in attrs) + len(confirmed) * self.plan.total_samples
+        num_samples = (
+            sum(a.get("samples_seen", 0) for a in attrs)
+            + sum(math.isfinite(run.value) for run in confirmed) * self.plan.total_samples
+        )
         devices = sorted({a["device"] for a in attrs if "device" in a})
         hours = self.spending.training_s / HOUR_S
         totals = Totals(num_samples, hours, self.spending.wall_s / HOUR_S, "; ".join(devices))
@@ -207,6 +210,11 @@ def _held_error(plan: Plan, found: Holder | None) -> StudyError:
         f"{found or f'study {plan.name}, by another process'}, is being carried out; wait for it, or give"
         " this one another name with --as NEWNAME"
     )
+
+
+def _number(value: float | None) -> float:
+    """A confirmation's value; NaN of a run that came to none, which the comparison counts and tells."""
+    return math.nan if value is None else value
 
 
 @contextlib.contextmanager

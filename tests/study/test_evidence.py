@@ -1,13 +1,29 @@
 """What a study's report rests on: taken from Optuna's trials, kept as files, read back the same."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from clipexp.errors import ReportError
-from clipexp.study.evidence import CURVES_FILE, STUDY_FILE, TABLE_FILE, is_study_report, read_evidence, write_evidence
+from clipexp.study.evidence import (
+    CURVES_FILE,
+    STUDY_FILE,
+    TABLE_FILE,
+    StudyEvidence,
+    evidence_files,
+    is_study_report,
+    read_evidence,
+)
 from tests.study.toy import BATCH, BUDGET, DECAY, LR, toy_evidence
+
+
+def write_evidence(folder: Path, evidence: StudyEvidence) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in evidence_files(evidence).items():
+        (folder / name).write_bytes(content)
 
 
 @pytest.mark.parametrize(("num_trials", "has_choice"), [(3, False), (16, True)])
@@ -69,6 +85,34 @@ def test_evidence_of_another_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / STUDY_FILE).write_text(json.dumps({**content, "version": 99}))
     with pytest.raises(ReportError, match="version 99"):
         read_evidence(tmp_path)
+
+
+def test_a_confirmation_run_without_a_value_reads_back_so(tmp_path: Path) -> None:
+    evidence = toy_evidence(3)
+    first, *rest = evidence.confirmations
+    lost = dataclasses.replace(evidence, confirmations=(dataclasses.replace(first, value=math.nan), *rest))
+    write_evidence(tmp_path, lost)
+    json.loads((tmp_path / STUDY_FILE).read_text(), parse_constant=pytest.fail)
+    again = read_evidence(tmp_path).confirmations
+    assert math.isnan(again[0].value)
+    assert list(again[1:]) == rest
+
+
+def test_what_drew_a_report_is_kept_and_changes_no_digest(tmp_path: Path) -> None:
+    evidence = toy_evidence(3)
+    drawn = dataclasses.replace(evidence, drawn_with={"numpy": "1.0"})
+    write_evidence(tmp_path, drawn)
+    assert read_evidence(tmp_path).drawn_with == {"numpy": "1.0"}
+    assert drawn.digests == evidence.digests
+
+
+def test_a_digest_changes_with_what_its_file_says() -> None:
+    evidence = toy_evidence(3)
+    first, *rest = evidence.trials
+    longer = dataclasses.replace(evidence, trials=(dataclasses.replace(first, curve=((1, 2.0),)), *rest))
+    other = dataclasses.replace(evidence, trials=(dataclasses.replace(first, reason="another"), *rest))
+    for changed, file in ((longer, CURVES_FILE), (other, STUDY_FILE)):
+        assert {name for name, digest in changed.digests.items() if digest != evidence.digests[name]} == {file}
 
 
 def test_a_folder_with_a_studys_data_is_a_study_report(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What trials say: numbers that a reader can check by hand, and silence where there are too few."""
 
+import math
 from typing import Any
 
 import pytest
 
+from clipexp.comparison import Group, compare
 from clipexp.spec.study import StudySpec
 from clipexp.study import insight
 from clipexp.study.evidence import ConfirmRow, StudyEvidence, TrialRow
@@ -185,30 +187,34 @@ def confirmed(best: list[float], base: list[float], first_seed_of_base: int = 1,
     return StudyEvidence(evidence.study, evidence.base, (), rows, evidence.totals, evidence.making)
 
 
-def test_the_t_interval_of_one_to_three_is_the_textbooks() -> None:
-    found = insight.t_interval([1.0, 2.0, 3.0])  # 2 +- 4.303 / sqrt(3)
-    assert found == pytest.approx((-0.484, 4.484), abs=1e-3)
-    assert insight.t_interval([1.0]) is None
-
-
-def test_differences_are_paired_by_seed() -> None:
+def test_the_best_stands_first_and_is_held_against_each_baseline() -> None:
     found = insight.confirmation(confirmed([1.0, 2.0, 3.0], [1.5, 2.6, 3.4]))
     assert found is not None
-    assert [one.name for one in found.summaries] == ["best", "base"]
-    assert (found.summaries[0].mean, found.summaries[0].sd, found.summaries[0].num_seeds) == (2.0, 1.0, 3)
+    assert [group.name for group in found.groups] == ["best", "base"]
+    assert (found.groups[0].mean, found.groups[0].sd, found.groups[0].num_seeds) == (2.0, 1.0, 3)
     (difference,) = found.differences
+    assert (difference.a, difference.b, difference.is_paired, difference.num_pairs) == ("The best", "base", True, 3)
     assert difference.mean == pytest.approx(-0.5)
-    assert difference.interval == pytest.approx((-0.748, -0.252), abs=1e-3)  # -0.5 +- 4.303 * 0.1 / sqrt(3)
-    assert difference.verdict == "better"
+
+
+def test_a_study_and_a_comparison_of_runs_tell_the_same() -> None:
+    best, base = {1: 1.0, 2: 2.0, 3: 3.0}, {1: 1.5, 2: 2.6, 3: 3.4}
+    found = insight.confirmation(confirmed([*best.values()], [*base.values()]))
+    assert found is not None
+    (difference,) = found.differences
+    elsewhere = compare(Group.of_values("a", "val/loss", best), Group.of_values("b", "val/loss", base))
+    assert difference.interval == elsewhere.interval
+    assert difference.verdict == elsewhere.verdict
 
 
 @pytest.mark.parametrize(
     ("best", "base", "changes", "verdict"),
     [
-        ([1.5, 2.6, 3.4], [1.0, 2.0, 3.0], {}, "worse"),
-        ([1.0, 2.0, 3.0], [1.1, 1.9, 3.1], {}, "not told apart"),
-        ([1.0], [5.0], {}, "not told apart"),
-        ([1.5, 2.6, 3.4], [1.0, 2.0, 3.0], {"objective": {"direction": "maximize"}}, "better"),
+        ([1.00, 1.02, 1.01], [2.00, 2.03, 2.01], {}, "better"),
+        ([2.00, 2.03, 2.01], [1.00, 1.02, 1.01], {}, "worse"),
+        ([1.0, 2.0, 3.0], [1.1, 1.9, 3.1], {}, "not distinguishable"),
+        ([1.0], [5.0], {}, "not distinguishable"),
+        ([2.00, 2.03, 2.01], [1.00, 1.02, 1.01], {"objective": {"direction": "maximize"}}, "better"),
     ],
 )
 def test_better_is_said_only_where_the_interval_excludes_zero(
@@ -216,13 +222,24 @@ def test_better_is_said_only_where_the_interval_excludes_zero(
 ) -> None:
     found = insight.confirmation(confirmed(best, base, **changes))
     assert found is not None
-    assert found.differences[0].verdict == verdict
+    (difference,) = found.differences
+    assert difference.verdict == verdict
+    assert verdict.startswith("not") == (
+        difference.interval is None or difference.interval[0] <= 0 <= difference.interval[1]
+    )
 
 
-def test_only_seeds_that_both_ran_with_are_compared() -> None:
+def test_seeds_that_only_one_ran_with_are_told() -> None:
     found = insight.confirmation(confirmed([1.0, 2.0, 3.0], [9.0, 9.5, 9.7], first_seed_of_base=3))
     assert found is not None
-    assert (found.differences[0].num_pairs, found.differences[0].interval) == (1, None)
+    assert (found.differences[0].num_pairs, found.differences[0].is_paired) == (1, False)
+
+
+def test_a_seed_that_came_to_no_value_is_told() -> None:
+    found = insight.confirmation(confirmed([1.0, 1.1, math.nan], [9.0, 9.5, 9.7]))
+    assert found is not None
+    assert found.groups[0].num_without_value == 1
+    assert any("best" in caveat for caveat in found.differences[0].caveats())
 
 
 def test_a_study_without_confirmation_runs_says_nothing_of_them() -> None:

@@ -1,5 +1,8 @@
 """A study's report: drawn from its data alone, saying what the trials allow, its best settings ready to run."""
 
+import dataclasses
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,20 @@ from clipexp.spec.load import load_spec, resolve
 from clipexp.spec.run import result_fields
 from clipexp.spec.study import StudySpec
 from clipexp.spec.yaml_lines import parse, plain
-from clipexp.study.evidence import StudyEvidence
+from clipexp.study import insight
+from clipexp.study.evidence import ConfirmRow, StudyEvidence
 from clipexp.study.insight import amended, best_trial
 from clipexp.study.report import redraw_study_report, snippet, write_study_report
-from tests.study.toy import BATCH, LR, WARMUP, evidence_of, row, toy_evidence
+from tests.study.toy import BATCH, LR, WARMUP, confirmations, evidence_of, row, toy_evidence
+
+CLOSE = {"best": {1: 0.50, 2: 0.55, 3: 0.47}, "base": {1: 0.52, 2: 0.49, 3: 0.53}}
+
+PROOFS = re.compile(r"\n\n<!-- proof\n.*?-->", re.DOTALL)
 
 
 def text(evidence: StudyEvidence, tmp_path: Path) -> str:
-    return write_study_report(evidence, tmp_path / "toy").read_text()
+    """The report as its readers see it."""
+    return PROOFS.sub("", write_study_report(evidence, tmp_path / "toy").read_text())
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -92,6 +101,7 @@ def test_the_order_is_from_the_conclusion_to_how_it_was_made(tmp_path: Path) -> 
         "## The best against the baselines",
         "## Trials",
         "## Figures",
+        "## What the trials tell of the space",
         "## What to search next",
         "## Best settings",
         "## How it was made",
@@ -121,10 +131,40 @@ def test_a_long_table_keeps_the_best_and_the_baselines_and_counts_the_rest(tmp_p
 
 
 def test_the_confirmation_says_better_with_its_interval(tmp_path: Path) -> None:
-    found = section(text(toy_evidence(16), tmp_path), "The best against the baselines")
+    evidence = toy_evidence(16)
+    confirmed = insight.confirmation(evidence)
+    assert confirmed is not None
+    (difference,) = confirmed.differences
+    assert difference.interval is not None
+    low, high = difference.interval
+    found = section(text(evidence, tmp_path), "The best against the baselines")
     assert "| best | 3 | 0.5200 | 0.0100 | – | – |" in found
-    assert "| base (baseline) | 3 | 0.8200 | 0.1100 | -0.3000 | -0.5484 to -0.0516 |" in found
-    assert "**The best is better than base** (val/loss -0.3000, 95% interval -0.5484 to -0.0516, 3 seeds)" in found
+    assert f"| base (baseline) | 3 | 0.8200 | 0.1100 | -0.3000 | {low:+.4f} to {high:+.4f} |" in found
+    assert difference.sentence() in found
+    assert ("**The best is better than base" in found) == (high < 0)
+
+
+def test_seeds_that_would_tell_are_named_where_nothing_is_told(tmp_path: Path) -> None:
+    close = [ConfirmRow(n, seed, value, "", "", {}) for n, values in CLOSE.items() for seed, value in values.items()]
+    evidence = dataclasses.replace(toy_evidence(16), confirmations=tuple(close))
+    found = section(text(evidence, tmp_path), "The best against the baselines")
+    assert "The best is not distinguishable from base in val/loss" in found
+    assert re.search(r"\d+ more seeds? each would tell a difference of", found)
+
+
+def test_a_confirmation_run_without_a_value_is_told(tmp_path: Path) -> None:
+    first, *rest = confirmations()
+    lost = dataclasses.replace(first, value=math.nan)
+    report = text(dataclasses.replace(toy_evidence(16), confirmations=(lost, *rest)), tmp_path)
+    assert "To be fair:" in section(report, "The best against the baselines")
+
+
+def test_confirmation_runs_that_are_trials_are_owned_up_to(tmp_path: Path) -> None:
+    first, *rest = confirmations()
+    shared = dataclasses.replace(first, run_id=toy_evidence(16).trials[0].run_id)
+    report = text(dataclasses.replace(toy_evidence(16), confirmations=(shared, *rest)), tmp_path)
+    assert "1 of these runs is a trial as well; the best was chosen by them, which favours it." in report
+    assert "not chosen by these seeds" not in report
 
 
 def test_without_confirmation_no_comparison_is_made(tmp_path: Path) -> None:

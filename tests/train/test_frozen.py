@@ -53,5 +53,5 @@ def test_a_spec_without_a_frozen_tower_keeps_its_hash(runs: Runs) -> None:
 
 
 def test_another_tower_is_refused(runs: Runs) -> None:
-    with pytest.raises(SpecError, match="optim.frozen"):
+    with pytest.raises(SpecError, match=r"optim\.frozen"):
         runs.spec(optim={"frozen": "both"}, train={"batch_size": BATCH})
