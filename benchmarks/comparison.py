@@ -198,8 +198,8 @@ def both_ways(tally: Tally) -> str:
     return f"right {tally.right / tally.num:6.1%}, wrong {(tally.told - tally.right) / tally.num:5.1%}"
 
 
-def measure(lab: Lab, num: int, *, has_prior: bool) -> tuple[Tally, Tally]:
-    """Print all four measurements; gives the totals of the first two."""
+def measure(lab: Lab, num: int, *, has_prior: bool) -> dict[str, tuple[int, int]]:
+    """Print all four measurements; gives of each rate how often it was so, and of how many."""
     pairs, few = list(combinations(lab.values, 2)), max(20, num // 4)
     knows = "with 5 seeds each of other specs" if has_prior else "with nothing but the seeds compared"
     print(f"\n{lab.metric}, {knows}; {NUM_SEEDS} seeds each, {num:,} draws a spec, {few:,} a pair of specs")
@@ -212,11 +212,18 @@ def measure(lab: Lab, num: int, *, has_prior: bool) -> tuple[Tally, Tally]:
 
     first = total(one_spec(0.0), false_winners, "1. the same spec, other seeds: a winner is told in")
     second = total(one_spec(2.0), found_rightly, "2. better by two standard deviations, other seeds: found in")
-    total(two_specs(0.0), false_winners, "3. two specs without a difference, the same seeds: a winner is told in")
-    total(two_specs(2.0), found_rightly, "3. better by two standard deviations, the same seeds: found in")
+    third = total(
+        two_specs(0.0), false_winners, "3. two specs without a difference, the same seeds: a winner is told in"
+    )
+    fourth = total(two_specs(2.0), found_rightly, "3. better by two standard deviations, the same seeds: found in")
     real = {_named(pair): as_they_are(lab, pair, few, has_prior=has_prior) for pair in pairs}
     total(real, both_ways, "4. two specs as they are, the same seeds: the verdict is")
-    return first, second
+    return {
+        "aa_false_winner_rate": (first.told, first.num),
+        "two_sd_found_rate": (second.right, second.num),
+        "same_seeds_false_winner_rate": (third.told, third.num),
+        "same_seeds_two_sd_found_rate": (fourth.right, fourth.num),
+    }
 
 
 def _named(pair: tuple[str, str]) -> str:
@@ -259,10 +266,10 @@ def curves(num: int) -> None:
 
 
 def main() -> None:
-    """Print all rates; write the two that are held to a bound."""
+    """Print all rates, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="400 draws a spec rather than 1,000, the loss alone")
-    parser.add_argument("--json", type=Path, help="also write the two rates here")
+    parser.add_argument("--json", type=Path, help="also write the rates here")
     parser.add_argument("--curves", action="store_true", help="simulate, rather than draw from replicates")
     parser.add_argument("--replicates", type=Path, default=REPLICATES)
     options = parser.parse_args()
@@ -275,11 +282,10 @@ def main() -> None:
         lab = Lab.read(metric, options.replicates)
         describe(lab)
         for has_prior in (True, False):
-            aa, found = measure(lab, num, has_prior=has_prior)
             suffix = ("" if metric == "val/loss" else "_recall") + ("" if has_prior else "_without_prior")
-            basis = f"{aa.num} pairs of groups of {NUM_SEEDS} real replicates, {metric}, 5 specs"
-            for name, count in (("aa_false_winner_rate", aa.told), ("two_sd_found_rate", found.right)):
-                rows.append({"name": name + suffix, "value": round(count / aa.num, 4), "unit": "share", "basis": basis})
+            for name, (count, of) in measure(lab, num, has_prior=has_prior).items():
+                basis = f"{of:,} pairs of groups of {NUM_SEEDS} real replicates, {metric}, {len(lab.values)} specs"
+                rows.append({"name": name + suffix, "value": round(count / of, 4), "unit": "share", "basis": basis})
     print("\n" + "\n".join(f"{row['name']}: {row['value']:.1%} ({row['basis']})" for row in rows))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")

@@ -103,7 +103,7 @@ _Rows = Mapping[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 def _labelled(name: str, label: Mapping[str, Any], rows: _Rows, rules: Collection[str], path: Path) -> Labelled:
     where = f"{path}, curve {name}"
-    facts = _facts(label.get("facts") or {}, where)
+    facts = _facts(label.get("facts", {}), where)
     part = label.get("part", PARTS[1])
     if part not in PARTS:
         raise ReportError(f"{where}: part is {part!r}; write one of {', '.join(PARTS)}")

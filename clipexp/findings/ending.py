@@ -162,7 +162,7 @@ RULES = (
             Threshold(
                 "forecast gain of twice the budget, in nats",
                 GAIN_NATS,
-                "then the interval's low end is above 0.1, more than two seeds differ by",
+                "then the interval's low end is above 0.08, what two seeds differ by",
             ),
             Threshold(
                 "fall over the last half, slowed once more as it slowed against the quarter before, in nats",

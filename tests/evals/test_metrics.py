@@ -80,8 +80,6 @@ def test_mean_similarity_is_that_of_the_matrix_without_its_diagonal() -> None:
     assert mean_similarity(rows) == pytest.approx((similarity.sum() - 7).item() / 42, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("num", "wanted"), [(4, (0.5, 2.5)), (5, (0.5, 3.0)), (2, (0.5,)), (1, (0.0,)), (3, (1.0,))]
-)
+@pytest.mark.parametrize(("num", "wanted"), [(4, (0.5, 2.5)), (5, (0.5, 3.0)), (2, (0.5,)), (1, (0.0,)), (3, (1.0,))])
 def test_strips_are_of_a_length_and_the_last_takes_the_rest(num: int, wanted: tuple[float, ...]) -> None:
     assert strip_means(torch.arange(num, dtype=torch.float32), 2) == wanted
