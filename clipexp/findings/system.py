@@ -89,7 +89,7 @@ RULES = (
             Threshold("of the first quarter's rate", SLOWED_SHARE, "a shared machine moves by a quarter by itself"),
             Threshold("deviations of the medians", SLOWED_DEVIATIONS, "beyond what the rate's own noise gives"),
         ),
-        "Look for another process, heat, or memory that grows; `system/memory_mb` tells of the last.",
+        "Look for another process, heat, or memory that grows; system/memory_mb tells of the last.",
         _slowing,
     ),
     Rule(

@@ -230,7 +230,9 @@ def _next_of_comparison(ledger: RunsLedger) -> list[str]:
             a, b, seeds = (ledger.show("difference", metric, str(number), part) for part in ("a", "b", "more_seeds"))
             words = ledger.of_run(run, "command", f"replicate {difference.more_seeds}", form="code")
             tells = ledger.show("difference", metric, str(number), "tells", form="short")
-            return [f"{a} and {b} can't be told apart; {seeds} more seeds each would tell {tells}: {words}, so for {b}"]
+            noun = "seed" if difference.more_seeds == 1 else "seeds"
+            apart = f"{a} and {b} can't be told apart"
+            return [f"{apart}; {seeds} more {noun} each would tell {tells}: {words}, so for {b}"]
     alone = [group for groups in analysis.groups.values() for group in groups if len(group.replicates) == 1]
     if not alone:
         return []
