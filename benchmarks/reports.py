@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -207,6 +208,16 @@ def journals_away(folder: Path) -> Iterator[None]:
         away.rename(journals)
 
 
+def rows_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """A size's figures, each with its unit and basis."""
+    basis = f"{result['runs']:,} runs of {result['points_a_run']:,} points, curves from {result['curves_from']}"
+    parts = [part for part in result if part not in ("runs", "points_a_run", "curves_from")]
+    return [
+        {"name": part, "value": round(result[part], 3), "unit": "MB" if part == "MB" else "s", "basis": basis}
+        for part in parts
+    ]
+
+
 def main() -> None:
     """Make runs, time reports of them, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -218,7 +229,7 @@ def main() -> None:
     if given.measure:
         print(json.dumps(measure(given.measure)))
         return
-    results = []
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as tmp:
         root = (given.keep or Path(tmp)).resolve()
         for num_runs, num_points in QUICK_SIZES if given.quick else SIZES:
@@ -244,7 +255,7 @@ def main() -> None:
                     flush=True,
                 )
     if given.json:
-        given.json.write_text(json.dumps({"benchmark": "reports", "results": results}, indent=1) + "\n")
+        given.json.write_text(json.dumps([row for result in results for row in rows_of(result)], indent=1) + "\n")
 
 
 if __name__ == "__main__":
