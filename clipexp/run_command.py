@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EXIT_STOPPED, EXIT_DIFFERS, EXIT_INTERRUPTED = 3, 4, 130
 LOOK_EVERY_S = 0.5
+STARTING_S = 5.0
 LINES_SHOWN = 20  # of what was said before one attached
 
 
@@ -173,7 +174,9 @@ def _attach(console: "Console", resolved: ResolvedRun) -> int:
     """Show the output of the process that carries out this spec, until it ends; Ctrl-C leaves it running."""
     spec = resolved.spec
     identity = spec_hash(spec, data_checksum(spec.data, spec.model.context_length))
-    held = holder(identity)
+    until_s = time.monotonic() + STARTING_S
+    while (held := holder(identity)) is None and is_held(identity) and time.monotonic() < until_s:
+        time.sleep(LOOK_EVERY_S / 10)  # it is only just starting: it holds the spec, and is about to say who it is
     if held is None or not is_held(identity):
         raise RunError(f"nobody is running spec {identity} here; leave --attach out to run it")
     console.print(f"attached to {held}; Ctrl-C leaves it running", markup=False, soft_wrap=True)
