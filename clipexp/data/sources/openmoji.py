@@ -32,12 +32,20 @@ class OpenMoji:
         bounds = np.linspace(0, len(drawings.codes()), PARTS + 1).astype(int)
         return [Part(f"openmoji-{i}", int(bounds[i]), int(bounds[i + 1])) for i in range(PARTS)]
 
+    def fingerprint(self, part: Part) -> str:
+        """Empty: the drawings come with a package, whose version the store names."""
+        return ""
+
+    def num_items(self) -> int:
+        """Exactly so many."""
+        return len(drawings.codes())
+
     def read(self, part: Part) -> Iterator[Pair | Drop]:
         """Render the drawings of one range, on white; one without a name in Unicode is dropped."""
         for code in drawings.codes()[part.start : part.stop]:
             captions = names(code)
             if not captions:
-                yield Drop(code, "no name in Unicode")
+                yield Drop(code, "no name in Unicode", is_fault=False)
                 continue
             canvas = np.full((self.image_size_px, self.image_size_px, 3), 255, np.uint8)
             drawings.paste(canvas, drawings.render(code, self.image_size_px), 0, 0)
