@@ -76,28 +76,26 @@ def data() -> None:
 @set_option
 def prepare(spec: Path, overrides: Sequence[str]) -> None:
     """Prepare SPEC's data once, as a store that runs read. What is there already stays."""
-    from clipexp.console import make_console, preparing_progress
-    from clipexp.data.prepare import describe
-    from clipexp.data.prepare import prepare as prepare_store
+    from clipexp.prepare_command import prepare_on_console
     from clipexp.spec.load import load_spec
 
-    run_spec = load_spec(spec, overrides).spec
-    console = make_console()
-    was_there = (Path(run_spec.data.store) / "manifest.json").exists()
-    with preparing_progress(console) as progress:
-        task_by_work: dict[str, Any] = {}
+    sys.exit(prepare_on_console(load_spec(spec, overrides).spec))
 
-        def report(work: str, done: int, total: int) -> None:
-            if work not in task_by_work:
-                task_by_work[work] = progress.add_task(work, total=total)
-            progress.update(task_by_work[work], completed=done, total=total)
 
-        store = prepare_store(run_spec.data, run_spec.model.context_length, report)
-    if was_there:
-        store.verify()
-    state = "is there already, every byte as it was" if was_there else "prepared"
-    console.print(f"{run_spec.data.store} {state}: {describe(store.manifest)}", markup=False, soft_wrap=True)
-    console.print(f"licence: {store.manifest.licence}", markup=False, soft_wrap=True)
+@data.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--verify", is_flag=True, help="Hold every byte to its checksum.")
+@json_option
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the figures; by default reports/inspect/NAME.")
+@click.option("--num", type=int, metavar="N", help="Pictures on the contact sheet; by default 24.")
+@click.option("--side", default="train", show_default=True, help="What to sample: train, val, test-...")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides which pairs.")
+def inspect(store: Path, as_json: bool, **options: Any) -> None:
+    """Tell what STORE (a folder, or the spec that names it) holds; draw a contact sheet and histograms."""
+    from clipexp.inspect_command import inspect_on_console
+    from clipexp.inspection import InspectOptions
+
+    inspect_on_console(store, InspectOptions(**options), as_json=as_json)
 
 
 class _Duration(click.ParamType[float]):

@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 MANY_BYTES = 1_000_000_000  # take a second or more
+LINE_EVERY_S = 30
 
 
 def make_console() -> "Console":
@@ -133,12 +135,64 @@ def show_panel(console: "Console", lines: Sequence[str]) -> None:
     console.print(Panel(Text("\n".join(lines[1:])), title=Text(lines[0]), title_align="left", expand=False))
 
 
-def preparing_progress(console: "Console") -> "Progress":
-    """A bar for work in parts; invisible off a terminal."""
+@contextlib.contextmanager
+def preparing_progress(console: "Console") -> Iterator[Callable[[str, int, int | None], None]]:
+    """A function to call with what is being done, how much is done, and of how much, None where that is unknown.
+
+    Bars with rate and time left; off a terminal a line every half minute.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        pace_by_work: dict[str, Pace] = {}
+        task_by_work: dict[str, TaskID] = {}
+
+        def report(work: str, done: int, total: int | None) -> None:
+            now_s = time.monotonic()
+            pace = pace_by_work.setdefault(work, Pace(done, now_s))
+            if work not in task_by_work:
+                task_by_work[work] = progress.add_task(work, total=total, rate="")
+            progress.update(task_by_work[work], completed=done, total=total, rate=pace.rate(done, now_s))
+            if not console.is_terminal and pace.is_due(now_s):
+                console.print(f"{work}: {pace.line(done, total, now_s)}", markup=False)
+
+        yield report
+
+
+@dataclass
+class Pace:
+    """How fast a piece of work goes: where it was when it began, and when a line was last due."""
+
+    began_at: int
+    began_s: float
+    line_s: float = 0
+
+    def __post_init__(self) -> None:
+        self.line_s = self.began_s
+
+    def rate(self, done: int, now_s: float) -> str:
+        """Such as `1,020/s`; empty while nothing is done."""
+        num = done - self.began_at
+        return f"{num / (now_s - self.began_s):,.0f}/s" if num and now_s > self.began_s else ""
+
+    def line(self, done: int, total: int | None, now_s: float) -> str:
+        """Such as `120,000 of 2,300,000, 1,020/s, 36 min left`."""
+        words = [f"{done:,}" if total is None else f"{done:,} of {total:,}"]
+        if rate := self.rate(done, now_s):
+            words.append(rate)
+            if total is not None:
+                left_s = (total - done) * (now_s - self.began_s) / (done - self.began_at)
+                words.append(f"{left_s / 60:,.0f} min left" if left_s >= 60 else f"{left_s:.0f} s left")
+        return ", ".join(words)
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether half a minute went by since it last was."""
+        if now_s - self.line_s < LINE_EVERY_S:
+            return False
+        self.line_s = now_s
+        return True
 
 
 @contextlib.contextmanager

@@ -10,18 +10,22 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from clipexp.errors import StoreError
-from clipexp.spec.run import DataSpec, TokenizerSpec, result_fields
+from clipexp.spec.base import result_fields
+from clipexp.spec.data import DataSpec, TokenizerSpec
 
 MANIFEST_FILE = "manifest.json"
 TOKENS_META = "meta.json"  # in a folder of tokens
 PREPARE = "clipexp data prepare SPEC"  # the command line puts the spec in hand for SPEC
+REMEDY = f"remove it and run: {PREPARE}"
+TOKENIZER_FILE = "tokenizer.json"  # in a folder of tokens
 VERSION = 2  # of a whole store, its tokens too
-Side = Literal["train", "val"]
+Side = str  # "train", "val", or a test set of the source such as "test-counts"
+SIDES: tuple[Side, ...] = ("train", "val")  # which every store has
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,11 @@ class TokensMeta:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands in `manifest.json`. `num_dropped_by_reason` counts items of the source that became no pair."""
+    """What stands in `manifest.json`.
+
+    num_dropped_by_reason: items of the source that became no pair, all of them listed in dropped.jsonl. files: what
+    stands beside the shards. Both may be missing from sets prepared by earlier versions.
+    """
 
     settings: Mapping[str, Any]
     num_train: int
@@ -72,6 +80,7 @@ class Manifest:
     versions: Mapping[str, str]
     checksum: str
     version: int = VERSION
+    files: Mapping[str, FileSum] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The file's content."""
@@ -110,7 +119,9 @@ def file_sha256(path: Path) -> str:
 def store_settings(spec: DataSpec) -> dict[str, Any]:
     """What of a spec decides a prepared set's pictures and captions."""
     fields = result_fields(spec)
-    return {key: fields[key] for key in ("source", "image_size_px", "encoding", "split")}
+    always = ("source", "image_size_px", "encoding", "split")
+    where_set = ("resize", "decode", "jpeg_quality", "jpeg_subsampling", "filters")
+    return {key: fields[key] for key in (*always, *(key for key in where_set if key in fields))}
 
 
 def shards_checksum(shards: tuple[Shard, ...]) -> str:
@@ -137,6 +148,7 @@ def read_manifest(store: Path) -> Manifest:
             content["shards"] = tuple(Shard(**shard) for shard in content["shards"])
             examples = content["dropped_examples_by_reason"]
             content["dropped_examples_by_reason"] = {reason: tuple(keys) for reason, keys in examples.items()}
+            content["files"] = {name: FileSum(**found) for name, found in content.get("files", {}).items()}
             manifest = Manifest(**content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is damaged ({error}); remove {store} and {remedy}") from error
@@ -171,8 +183,9 @@ def manifest_for(spec: DataSpec) -> Manifest:
     manifest = read_manifest(Path(spec.store))
     wanted = store_settings(spec)
     if dict(manifest.settings) != wanted:
-        differing = [key for key in wanted if manifest.settings.get(key) != wanted[key]]
-        details = "; ".join(f"{key} is {manifest.settings.get(key)}, the spec says {wanted[key]}" for key in differing)
+        found, keys = manifest.settings, sorted({*wanted, *manifest.settings})
+        differing = [key for key in keys if found.get(key) != wanted.get(key)]
+        details = "; ".join(f"{key} is {found.get(key)}, the spec says {wanted.get(key)}" for key in differing)
         raise StoreError(
             f"the store {spec.store} was prepared with other settings: {details}."
             f" Name another folder in data.store, or remove this one, and run: {PREPARE}"

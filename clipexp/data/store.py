@@ -7,13 +7,11 @@ table.pixels(np.array([5, 0, 17]))  # uint8 (3, 48, 48, 3)
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,11 +21,11 @@ from numpy.typing import NDArray
 
 from clipexp.data.manifest import (
     PREPARE,
-    TOKENS_META,
+    REMEDY,
+    TOKENIZER_FILE,
     FileSum,
     Manifest,
     Side,
-    TokensMeta,
     file_sha256,
     find_tokens,
     read_manifest,
@@ -36,40 +34,42 @@ from clipexp.data.manifest import (
     sealed_json,
     tokens_folders,
 )
-from clipexp.data.picture import decode_jpeg
-from clipexp.data.sources import Pixels
+from clipexp.data.map_guard import Span
+from clipexp.data.table import PairTable
 from clipexp.data.tokenizer import Tokenizer
+from clipexp.data.watch import FileFacts, WatchedFile, file_facts, spans_of
 from clipexp.errors import StoreError
-from clipexp.spec.run import TokenizerSpec, result_fields
+from clipexp.spec.data import TokenizerSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Rows = NDArray[np.integer]
-SIDES: tuple[Side, ...] = ("train", "val")
-TOKENIZER_FILE = "tokenizer.json"
-REMEDY = f"remove it and run: {PREPARE}"
 NUM_HASH_THREADS = 2  # one reads while the other hashes; more wait for the disk
 SETTLED_NS = 2_000_000_000  # file systems count changes in steps of up to 2 s
 Report = Callable[[int, int], None]  # (bytes done, of how many)
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """What of a file changes with every write (a program can set the mtime back, but not the ctime), and its sha256."""
+class _Facts(FileFacts):
+    """What of a file changes with every write, and its sha256."""
 
-    num_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
     sha256: str
+
+    def of_file(self) -> FileFacts:
+        """Without the sha256."""
+        return FileFacts(self.num_bytes, self.mtime_ns, self.ctime_ns, self.inode)
 
 
 @dataclass(frozen=True)
 class Store:
-    """A prepared set on disk. Reading its manifest checks that it is whole; `verify` checks every byte."""
+    """A prepared set on disk. Reading its manifest checks that it is whole; `verify` checks every byte.
+
+    What `verify_once` found verified, a table opened afterwards is held to for as long as it is used.
+    """
 
     folder: Path
+    _verified: dict[str, FileFacts] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -77,7 +77,7 @@ class Store:
         return read_manifest(self.folder)
 
     def verify(self, report: Report = lambda *_: None) -> None:
-        """Hold every file of the store to its checksum: manifest, shards, and all tokens with their tokenizers.
+        """Hold every file of the store to its checksum: manifest, shards, drops, and all tokens with their tokenizers.
 
         Args:
             report: called with the bytes that are done and those of all files.
@@ -106,6 +106,7 @@ class Store:
         facts_by_name = {name: self._facts(name, found) for name, found in sums.items()}
         stamped = self._read_stamp(stamp)
         unknown = {name: found for name, found in sums.items() if stamped.get(name) != facts_by_name[name]}
+        self._verified.update({name: facts.of_file() for name, facts in facts_by_name.items()})
         if not unknown:
             return
         self._hold(unknown, report)
@@ -120,6 +121,7 @@ class Store:
         if read_manifest(self.folder) != self.manifest:
             raise StoreError(f"{self.folder} was prepared anew while it was in use; start again")
         sums = {shard.file: FileSum(shard.num_bytes, shard.sha256) for shard in self.manifest.shards}
+        sums |= self.manifest.files
         for folder in tokens:
             files = read_tokens_meta(folder).files
             sums |= {f"{folder.name}/{name}": found for name, found in files.items()}
@@ -148,10 +150,10 @@ class Store:
 
     def _facts(self, name: str, found: FileSum) -> _Facts:
         try:
-            stat = (self.folder / name).stat()
+            facts = file_facts(self.folder / name)
         except OSError as error:
             raise self._unreadable(name, error) from error
-        return _Facts(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, found.sha256)
+        return _Facts(**asdict(facts), sha256=found.sha256)
 
     def _unreadable(self, name: str, error: OSError) -> StoreError:
         path = self.folder / name
@@ -195,10 +197,15 @@ class Store:
             if shard.side == side:
                 path = self.folder / shard.file
                 try:
-                    found.append(pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0))
+                    with pa.memory_map(str(path)) as mapped:  # closed, it stays mapped and holds no file open
+                        found.append(pa.ipc.open_file(mapped).get_batch(0))
                 except pa.ArrowInvalid as error:
                     raise StoreError(f"{path} is damaged ({error}); {REMEDY}") from error
         return found
+
+    def sides(self) -> tuple[Side, ...]:
+        """`train`, `val`, and the test sets that the source has."""
+        return tuple(dict.fromkeys(shard.side for shard in self.manifest.shards))
 
     def all_captions(self, side: Side) -> list[list[str]]:
         """Every caption of every pair, in order."""
@@ -214,14 +221,28 @@ class Store:
             )
         return folder
 
-    def table(self, side: Side, tokenizer: TokenizerSpec, context_length: int) -> "PairTable":
+    def table(self, side: Side, tokenizer: TokenizerSpec, context_length: int) -> PairTable:
         """One side with its tokens. Raises StoreError if it was not tokenized so."""
         folder = self.tokens_folder(tokenizer, context_length)
         try:
             tokens = np.load(folder / f"{side}.npy", mmap_mode="r")
         except (ValueError, OSError) as error:
             raise StoreError(f"{folder / side}.npy is damaged ({error}); {REMEDY}") from error
-        return PairTable(self.batches(side), tokens, self.manifest.settings["image_size_px"])
+        batches = self.batches(side)
+        names = [shard.file for shard in self.manifest.shards if shard.side == side]
+        spans = [*map(spans_of, batches), [(tokens.ctypes.data, tokens.ctypes.data + tokens.nbytes)]]
+        files = [
+            self._watched(name, maps) for name, maps in zip([*names, f"{folder.name}/{side}.npy"], spans, strict=True)
+        ]
+        return PairTable(batches, tokens, self.manifest.settings["image_size_px"], files)
+
+    def _watched(self, name: str, maps: Sequence[Span]) -> WatchedFile:
+        path = self.folder / name
+        try:
+            facts = self._verified.get(name) or file_facts(path)
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        return WatchedFile(path, facts, maps)
 
     def tokenizer(self, spec: TokenizerSpec, context_length: int) -> Tokenizer:
         """The tokenizer that made the tokens. Raises StoreError if there are none."""
@@ -229,96 +250,3 @@ class Store:
         if folder is None:
             raise StoreError(f"{self.folder} holds no tokenizer {spec.kind}; add it with: {PREPARE}")
         return Tokenizer((folder / TOKENIZER_FILE).read_text(), context_length)
-
-
-class PairTable:
-    """Pairs by row number: pixels, tokens, captions. Nothing is held in memory but what is asked for."""
-
-    def __init__(self, batches: Sequence["pa.RecordBatch"], tokens: NDArray[np.uint16], image_size_px: int) -> None:
-        self.image_size_px = image_size_px
-        self._batches = batches
-        self._tokens = tokens
-        self._starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
-        self._images = [_raw_images(batch, image_size_px) for batch in batches]
-        counts = [np.diff(batch.column("captions").offsets.to_numpy()) for batch in batches]
-        self._caption_starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-        if len(tokens) != self._caption_starts[-1]:
-            raise StoreError(f"{len(tokens)} rows of tokens for {self._caption_starts[-1]} captions: {REMEDY}")
-
-    @property
-    def num_pairs(self) -> int:
-        """Rows."""
-        return int(self._starts[-1])
-
-    def pixels(self, rows: Rows) -> Pixels:
-        """Pictures of some rows: uint8 (rows, height, width, 3), 0-255, RGB; newly allocated."""
-        out = np.empty((len(rows), self.image_size_px, self.image_size_px, 3), np.uint8)
-        shard_idx = np.searchsorted(self._starts, rows, side="right") - 1
-        for shard, images in enumerate(self._images):
-            at = np.flatnonzero(shard_idx == shard)
-            within = rows[at] - self._starts[shard]
-            if images is not None:
-                out[at] = images[within]
-            elif len(at):
-                self._decode(shard, within, at, out)
-        return out
-
-    def _decode(self, shard: int, within: Rows, at: Rows, out: Pixels) -> None:
-        column = self._batches[shard].column("image")
-
-        def one(job: tuple[int, int]) -> None:
-            row, place = job
-            # simplejpeg takes unsigned bytes only, Arrow's buffers are signed
-            out[place] = decode_jpeg(memoryview(column[row].as_buffer()).cast("B"))
-
-        list(self._pool.map(one, zip(within.tolist(), at.tolist(), strict=True)))
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
-
-    def num_captions(self, rows: Rows) -> NDArray[np.int64]:
-        """How many captions each of some rows has: int64 (rows,)."""
-        return self._caption_starts[rows + 1] - self._caption_starts[rows]
-
-    def tokens(self, rows: Rows, caption_idx: Rows | int = 0) -> NDArray[np.uint16]:
-        """One caption's tokens of each row: uint16 (rows, context_length)."""
-        return np.asarray(self._tokens[self._caption_starts[rows] + caption_idx])
-
-    def captions(self, row: int) -> tuple[str, ...]:
-        """All captions of one row."""
-        shard = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return tuple(self._batches[shard].column("captions")[row - int(self._starts[shard])].as_py())
-
-
-def _raw_images(batch: "pa.RecordBatch", size_px: int) -> Pixels | None:
-    """A view of a raw shard's pictures, uint8 (rows, height, width, 3); None where they are JPEGs."""
-    import pyarrow as pa
-
-    column = batch.column("image")
-    if not pa.types.is_fixed_size_binary(column.type):
-        return None
-    return np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, size_px, size_px, 3)[: batch.num_rows]
-
-
-def write_tokens(store: Store, spec: TokenizerSpec, tokenizer: Tokenizer) -> None:
-    """Tokenize both sides and keep the tokens beside the pictures, under a hash of the tokenizer and its spec.
-
-    Of its spec too, since two vocabulary sizes end in the same tokenizer where the captions offer fewer entries.
-    """
-    wanted = json.dumps(result_fields(spec), sort_keys=True)
-    folder = store.folder / f"tokens-{hashlib.sha256(f'{tokenizer.hash} {wanted}'.encode()).hexdigest()[:12]}"
-    folder.mkdir(exist_ok=True)
-    for side in SIDES:
-        captions = [caption for row in store.all_captions(side) for caption in row]
-        np.save(folder / f"{side}.npy", tokenizer.encode(captions))
-    (folder / TOKENIZER_FILE).write_text(tokenizer.content)
-    files = [folder / name for name in (TOKENIZER_FILE, *(f"{side}.npy" for side in SIDES))]
-    meta = TokensMeta(
-        spec={**result_fields(spec), "context_length": tokenizer.context_length},
-        hash=tokenizer.hash,
-        files={file.name: FileSum(file.stat().st_size, file_sha256(file)) for file in files},
-    )
-    tmp = folder / "meta.json.tmp"  # last, since its presence says that the rest is whole
-    tmp.write_bytes(meta.to_json().encode())
-    tmp.replace(folder / TOKENS_META)

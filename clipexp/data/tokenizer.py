@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipexp.errors import ClipexpError
-from clipexp.spec.run import CLIP_VOCAB_SIZE, TokenizerSpec
+from clipexp.spec.data import CLIP_VOCAB_SIZE, TokenizerSpec
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as FastTokenizer
@@ -131,12 +131,19 @@ class Tokenizer:
 
 def clean(caption: str) -> str:
     """Mend broken encodings and HTML entities and fold white space, as CLIP does; a mark becomes a space."""
-    import ftfy
+    if not _is_plain(caption):
+        import ftfy
 
+        caption = html.unescape(html.unescape(ftfy.fix_text(caption)))
     # Lower case here and not by `tokenizers`, which does not know that a sigma at a word's end is another letter.
-    caption = html.unescape(html.unescape(ftfy.fix_text(caption))).lower()
+    caption = caption.lower()
     caption = caption.replace(START, " ").replace(END, " ")  # a caption can't forge the end of text
     return " ".join(caption.split())
+
+
+def _is_plain(caption: str) -> bool:
+    """Whether there is nothing to mend, as in most captions: mending takes longer than all else about a caption."""
+    return caption.isascii() and caption.isprintable() and "&" not in caption
 
 
 def _num_merges(num_characters: int) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from clipexp.data.store import PairTable
-from clipexp.spec.run import DataSpec
+from clipexp.data.table import PairTable
+from clipexp.spec.data import DataSpec
 
 CONTEXT_LENGTH = 32
 START, END = 1000, 2000
@@ -43,8 +43,8 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 
 def picture(seed: int) -> bytes:
-    """A JPEG of noise, another for each seed."""
-    return encoded(Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 20, 3), np.uint8)))
+    """A picture of noise, another for each seed: as PNG, since JPEG needs torch, which takes seconds to load."""
+    return encoded(Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 20, 3), np.uint8)), "PNG")
 
 
 def sample(key: str, seed: int, caption: object) -> Members:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from clipexp.data.prepare import prepare
-from clipexp.data.store import PairTable, Store
+from clipexp.data.store import Store
+from clipexp.data.table import PairTable
 from clipexp.errors import StoreError
-from clipexp.spec.run import TrainedTokenizerSpec
+from clipexp.spec.data import TrainedTokenizerSpec
 from tests.data.made import CONTEXT_LENGTH, data_spec, pair_table
 
 TOKENIZER = TrainedTokenizerSpec(kind="trained", vocab_size=300)
@@ -121,7 +122,7 @@ def test_damaged_notes_on_tokens_are_refused_with_the_remedy(own_store: Store, c
 def test_rows_are_numbered_through_all_shards(
     few_scenes: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clipexp.data.prepare.SHARD_BYTES", 10 * 16 * 16 * 3)  # ten pictures
+    monkeypatch.setattr("clipexp.data.prepare.packing.SHARD_BYTES", 10 * 16 * 16 * 3)  # ten pictures
     store = prepare(data_spec(tmp_path / "store"), CONTEXT_LENGTH)
     num_rows = [shard.num_rows for shard in store.manifest.shards]
     assert num_rows == [10, 10, 10, 10, 10, 2, 8]  # 52 train, 8 validate

@@ -1,10 +1,13 @@
 """Tokens: CLIP's own are open_clip's to the last, trained ones say back what they were told."""
 
+import html
+
+import ftfy
 import numpy as np
 import pytest
 
 from clipexp.data.tokenizer import END, START, Tokenizer
-from clipexp.spec.run import ClipTokenizerSpec, TrainedTokenizerSpec
+from clipexp.spec.data import ClipTokenizerSpec, TrainedTokenizerSpec
 from clipexp.torchvision_import import import_torchvision
 
 CAPTIONS = [
@@ -161,3 +164,12 @@ def test_tokens_hold_the_largest_vocabulary_that_a_spec_may_ask_for() -> None:
 def test_a_spec_gets_the_tokenizer_that_it_asks_for(clip: Tokenizer) -> None:
     assert Tokenizer.from_spec(ClipTokenizerSpec(kind="clip"), 77, []).hash == clip.hash
     assert Tokenizer.from_spec(TrainedTokenizerSpec(kind="trained", vocab_size=300), 8, CAPTIONS).vocab_size == 300
+
+
+def test_plain_text_needs_no_mending() -> None:
+    """What skips ftfy is what ftfy and HTML leave as it is: random printable ASCII without an ampersand."""
+    letters = np.array([chr(code) for code in range(32, 127) if chr(code) != "&"])
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        text = "".join(rng.choice(letters, size=int(rng.integers(1, 200))))
+        assert html.unescape(html.unescape(ftfy.fix_text(text))) == text
