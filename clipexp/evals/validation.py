@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipexp.data.augment import fit
 from clipexp.data.loader import trim_padding
-from clipexp.data.store import PairTable
+from clipexp.data.table import PairTable
 from clipexp.errors import RunError
 from clipexp.evals.metrics import (
     best_items,
@@ -76,6 +77,7 @@ class FrozenValidation:
         self.num_examples = min(spec.evals.num_examples, self.num_pairs)
         self._table = table
         self._device = device
+        self._image_size_px = spec.model.image_size_px
         self._bf16 = spec.train.precision == "bf16"
 
     @torch.no_grad()
@@ -129,6 +131,7 @@ class FrozenValidation:
                 return None
             rows = np.arange(start, min(start + EMBED_BATCH, self.num_pairs))
             pixels = torch.from_numpy(self._table.pixels(rows)).to(self._device).permute(0, 3, 1, 2)
+            pixels = fit(pixels, self._image_size_px)
             tokens = torch.from_numpy(trim_padding(self._table.tokens(rows))).to(self._device).long()
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                 image_emb, text_emb = model(pixels, tokens)

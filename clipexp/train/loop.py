@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from clipexp.data.loader import Batch, Loader
-from clipexp.data.store import PairTable
-from clipexp.errors import DivergedError
+from clipexp.data.loader import Loader
+from clipexp.data.table import PairTable
+from clipexp.errors import DivergedError, StoreError
 from clipexp.events import (
     CheckpointEvent,
     EndEvent,
@@ -39,6 +39,7 @@ from clipexp.track import checkpoint_names
 from clipexp.train import checkpoint
 from clipexp.train.checkpoint import TrainState
 from clipexp.train.checkpoint_writer import CheckpointWriter, Written
+from clipexp.train.feed import Feed
 from clipexp.train.memory import telling_exhaustion
 from clipexp.train.pause import cannot_write, pause
 from clipexp.train.training import Training
@@ -118,6 +119,7 @@ def train(
 
     Raises:
         DivergedError: the loss, its gradient or a weight is not finite (after a FaultEvent).
+        StoreError: the prepared set was changed meanwhile (after a FaultEvent).
         MemoryExhaustedError: the device has too little memory.
         RunError: the batch is larger than the set.
         CheckpointError: a checkpoint could not be written for ten minutes (after PauseEvents).
@@ -129,7 +131,11 @@ def train(
             training.restore(resume_from)
         with CheckpointWriter(hooks.checkpoints, hooks.spec_hash, spec.train.keep_last, hooks.before_publish) as writer:
             run = _Run(training, table, total_samples(spec, table.num_pairs), hooks, writer)
-            reason = yield from _from_state(run, loader, resume_from)
+            try:
+                reason = yield from _from_state(run, loader, resume_from)
+            except StoreError as error:
+                yield FaultEvent(training.samples_seen, str(error))
+                raise
             yield EndEvent(training.samples_seen, reason or "finished")
 
 
@@ -145,11 +151,12 @@ def _from_state(run: _Run, loader: Loader, resume_from: TrainState | None) -> Pa
         if reason is not None:
             return reason
     num_left = (run.total - training.samples_seen) // cadence.batch_size
-    with closing(loader.batches(training.samples_seen, num_left)) as batches:  # its thread ends however this ends
+    # Its threads end however this ends. A step is done with its pictures before the next batch is taken, as it must be.
+    with closing(Feed(loader, training.device, training.samples_seen, num_left)) as batches:
         return (yield from _steps(run, batches))
 
 
-def _steps(run: _Run, batches: Iterator[Batch]) -> Part:
+def _steps(run: _Run, batches: Feed) -> Part:
     """Step by step to the end of the budget, or to a reason to stop."""
     training, cadence = run.training, run.training.spec.train
     while training.samples_seen < run.total:
@@ -160,16 +167,15 @@ def _steps(run: _Run, batches: Iterator[Batch]) -> Part:
             yield from _save_last(run, evaluation_due=False)
             return reason
         start_s = time.perf_counter()
-        batch = next(batches)
-        waited_s = time.perf_counter()
-        training.step(batch, run.total)
+        training.step(next(batches), run.total)
         log, evaluate, save = (
             run.is_due(every)
             for every in (cadence.log_every_samples, cadence.eval_every_samples, cadence.checkpoint_every_samples)
         )
-        if log and training.device.type == "cuda":
-            torch.cuda.synchronize()
-        training.window.wait_s += waited_s - start_s
+        if log:
+            training.window.wait_s = batches.waited_s()
+            if training.device.type == "cuda":
+                torch.cuda.synchronize()
         training.window.train_s += time.perf_counter() - start_s
         if log or evaluate or save:
             yield from _require_finite(training)

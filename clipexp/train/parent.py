@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipexp.errors import CheckpointError, RunError
-from clipexp.spec.run import ContinueSpec, RunSpec, flatten, result_fields, total_samples
+from clipexp.spec.base import flatten, result_fields
+from clipexp.spec.run import ContinueSpec, RunSpec, total_samples
 from clipexp.track.checkpoint_names import BEST, name_at
 from clipexp.track.header import RunHeader, headers_of_spec
 from clipexp.track.home import home

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from clipexp.data.augment import augment
-from clipexp.data.loader import Batch
 from clipexp.model.clip import CLIP
 from clipexp.model.loss import backward
 from clipexp.spec.run import RunSpec
 from clipexp.train import checkpoint
+from clipexp.train.lane import DeviceBatch
 from clipexp.train.optim import make_optimizer
 from clipexp.train.schedule import learning_rate_at
 
@@ -77,16 +77,14 @@ class Training:
         self.best_loss = float("inf")
         self.parent_lr: float | None = None  # of a run that goes on from another
 
-    def step(self, batch: Batch, total: int) -> None:
+    def step(self, batch: DeviceBatch, total: int) -> None:
         """One optimizer step; `total`: samples seen at the run's end."""
         spec = self.spec
         lr = learning_rate_at(spec, batch.end_position, total, self.parent_lr)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        pixels = torch.from_numpy(batch.pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        tokens = torch.from_numpy(batch.tokens).to(self.device, non_blocking=True).long()
-        pixels = augment(pixels, spec.data.augment, spec.seed, self.samples_seen)
-        loss = backward(self._embed, (pixels, tokens), self.model.logit_scale, spec.train.micro_batch)
+        pixels = augment(batch.pixels, spec.data, spec.model.image_size_px, spec.seed, self.samples_seen)
+        loss = backward(self._embed, (pixels, batch.tokens), self.model.logit_scale, spec.train.micro_batch)
         max_norm = spec.optim.grad_clip_norm or float("inf")
         grad_norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm)
         self.optimizer.step()

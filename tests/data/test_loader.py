@@ -10,7 +10,8 @@ import pytest
 
 from clipexp.data.loader import Batch, Loader, trim_padding
 from clipexp.data.picture import encode_jpeg
-from clipexp.data.store import PairTable
+from clipexp.data.sources import Pixels
+from clipexp.data.table import PairTable
 from clipexp.errors import RunError
 from tests.data.made import END, START, data_spec, pair_table
 
@@ -28,7 +29,7 @@ def content(batch: Batch) -> tuple[bytes, bytes, bytes, int]:
 
 
 def loader_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "loader"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith(("loader", "read-ahead"))]
 
 
 def test_every_pair_comes_exactly_once_an_epoch() -> None:
@@ -108,8 +109,8 @@ def test_a_batch_larger_than_the_set_is_refused_with_the_remedy() -> None:
 def test_the_thread_ends_when_the_iterator_is_closed() -> None:
     batches = make_loader().batches(0, 1_000_000)
     next(batches)
-    assert len(loader_threads()) == 1
-    batches.close()  # type: ignore[attr-defined]  # a generator
+    assert len(loader_threads()) >= 1
+    batches.close()
     assert loader_threads() == []
 
 
@@ -133,6 +134,92 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_batches_are_read() -> Non
     with pytest.raises(ValueError, match="JPEG"):
         next(batches)
     assert loader_threads() == []
+
+
+@pytest.mark.parametrize("num_threads", [1, 2, 5])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_batches_do_not_depend_on_threads_or_on_reuse(num_threads: int, reuse: bool) -> None:
+    def stream(**options: Any) -> list[tuple[bytes, bytes, bytes, int]]:
+        loader = make_loader(captions_each=4, captions="sample", num_threads=options.pop("num_threads"))
+        return [content(batch) for batch in loader.batches(0, 12, **options)]
+
+    assert stream(num_threads=num_threads, reuse=reuse) == stream(num_threads=1)
+
+
+def test_without_reuse_a_batch_stays_as_it_was_taken() -> None:
+    batches = list(make_loader().batches(0, 20))
+    assert all(batch.pixels[:, 0, 0, 0].tolist() == batch.rows.tolist() for batch in batches)
+
+
+def test_with_reuse_a_few_arrays_serve_all_batches() -> None:
+    addresses = {batch.pixels.ctypes.data for batch in make_loader().batches(0, 50, reuse=True)}
+    assert len(addresses) <= 4
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("position", [0, 8, 20])  # 20: over the end of an epoch
+def test_the_shares_of_ranks_make_up_the_global_batch(num_ranks: int, position: int) -> None:
+    table, spec = pair_table(22, 3), data_spec(Path("store"), captions="sample")
+    whole = Loader(table, spec, 4, seed=7).batch(position)
+    shares = [Loader(table, spec, 4, 7, rank, num_ranks).batch(position) for rank in range(num_ranks)]
+    assert np.concatenate([share.pixels for share in shares]).tobytes() == whole.pixels.tobytes()
+    assert [row for share in shares for row in share.tokens[:, 1].tolist()] == whole.tokens[:, 1].tolist()
+    assert {share.end_position for share in shares} == {whole.end_position}
+
+
+@pytest.mark.parametrize("case", range(40))
+def test_wherever_it_resumes_any_number_of_ranks_and_threads_gives_the_same_global_batches(case: int) -> None:
+    rng = np.random.default_rng(case)
+    shuffle = str(rng.choice(["full", "blocks", "none"]))
+    spec: dict[str, Any] = {"shuffle": shuffle, "captions": str(rng.choice(["first", "sample"]))}
+    if shuffle == "blocks":
+        spec["block_pairs"] = int(rng.integers(1, 9))
+    table = pair_table(int(rng.integers(8, 60)), captions_each=int(rng.integers(1, 5)))
+    batch_size = 4 * int(rng.integers(1, table.num_pairs // 4 + 1))
+    seed, start, num_batches = int(rng.integers(1000)), int(rng.integers(300)), int(rng.integers(2, 9))
+    resumed = int(rng.integers(num_batches))  # at any of them
+
+    def stream(first: int, rank: int, num_ranks: int) -> list[Batch]:
+        threads = int(rng.integers(1, 5))
+        loader = Loader(table, data_spec(Path("store"), num_threads=threads, **spec), batch_size, seed, rank, num_ranks)
+        return list(loader.batches(start + first * batch_size, num_batches - first))
+
+    whole = stream(0, 0, 1)[resumed:]
+    for num_ranks in (1, 2, 4):
+        ranks = [stream(resumed, rank, num_ranks) for rank in range(num_ranks)]
+        for expected, *shares in zip(whole, *ranks, strict=True):
+            pixels, tokens, rows = (
+                np.concatenate([getattr(share, name) for share in shares]) for name in ("pixels", "tokens", "rows")
+            )
+            found = Batch(pixels, tokens, rows, shares[0].end_position)
+            assert content(found) == content(expected)
+
+
+def test_arrays_that_are_handed_in_are_filled_and_handed_back_once_the_next_batch_is_taken() -> None:
+    loader = make_loader()
+
+    class Noted:
+        def __init__(self) -> None:
+            self.given_back: list[int] = []
+
+        def take(self) -> Pixels:
+            return loader.table.empty(3)
+
+        def give_back(self, pixels: Pixels) -> None:
+            self.given_back.append(int(pixels[0, 0, 0, 0]))
+
+    noted = Noted()
+    batches = loader.batches(0, 5, buffers=noted)
+    firsts: list[int] = []
+    for batch in batches:
+        assert noted.given_back == firsts
+        firsts.append(int(batch.pixels[0, 0, 0, 0]))
+    assert noted.given_back == firsts == [int(loader.rows(position)[0]) for position in range(0, 15, 3)]
+
+
+def test_a_batch_that_ranks_can_not_share_is_refused() -> None:
+    with pytest.raises(RunError, match="batch_size 3 can't be shared by 2 ranks"):
+        Loader(pair_table(10), data_spec(Path("store")), 3, 0, rank=0, num_ranks=2)
 
 
 def test_trimming_cuts_only_what_is_padding_in_every_row() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clipexp.data.store import PairTable, Store
+from clipexp.data.store import Store
+from clipexp.data.table import PairTable
 from clipexp.errors import RunError
 from clipexp.evals import validation
 from clipexp.evals.metrics import median_rank, ranks, recall_at_k

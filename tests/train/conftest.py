@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from clipexp.data.store import PairTable, Store
+from clipexp.data.store import Store
+from clipexp.data.table import PairTable
 from clipexp.evals.validation import FrozenValidation
 from clipexp.events import Event, StopReason
 from clipexp.model.clip import CLIP

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from clipexp.errors import SpecError
+from clipexp.spec.base import result_fields
 from clipexp.spec.load import load_spec, resolve
-from clipexp.spec.run import RunSpec, group_hash, num_steps, result_fields, spec_hash, start_samples, total_samples
+from clipexp.spec.run import RunSpec, group_hash, num_steps, spec_hash, start_samples, total_samples
 from tests.small import small_content
 
 STORE = "0" * 64

@@ -210,7 +210,7 @@ def test_a_reason_to_stop_ends_the_run_at_the_next_step_with_a_checkpoint(runs: 
 
 
 def num_threads_left() -> int:
-    return sum(thread.name in {"loader", "checkpoint"} for thread in threading.enumerate())
+    return sum(thread.name.startswith(("loader", "read-ahead", "checkpoint")) for thread in threading.enumerate())
 
 
 def test_leaving_the_loop_ends_its_threads(runs: Runs) -> None:
