@@ -3,27 +3,36 @@
 preview(load_spec("experiments/run1.yaml")).to_text()
 """
 
-import itertools
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from clipexp.data.manifest import data_checksum, manifest_for
-from clipexp.data.split import MAX_VAL_SHARE
+from clipexp.data.sources import open_source
 from clipexp.errors import StoreError
 from clipexp.space import free_bytes, mb, room_bytes
 from clipexp.spec import cost
+from clipexp.spec.base import flatten
+from clipexp.spec.data import MAX_VAL_SHARE
 from clipexp.spec.load import ResolvedRun
-from clipexp.spec.run import RunSpec, budget_samples, flatten, num_steps, spec_hash, start_samples
+from clipexp.spec.run import RunSpec, budget_samples, num_steps, spec_hash, start_samples
+from clipexp.spec.sources import (
+    FolderSource,
+    HfSource,
+    OpenMojiSource,
+    ScenesSource,
+    ScenesV1Source,
+    TextToImage2MSource,
+    WebDatasetSource,
+)
 from clipexp.track.processor import device_name
 from clipexp.track.summary import cost_key, samples_per_s
 
 # Where no store is there to count: what each source gives, and why one should think so.
 TEXT_TO_IMAGE_2M_PAIRS = 2_300_000  # 46 shards of about 50,000 pairs
 OPENMOJI_TRAIN_PAIRS = 3_163
-NUM_PROBED_MEMBERS = 400
+SHARD_PAIRS = 50_000
+UNKNOWN_PAIRS = 100_000
 
 
 @dataclass(frozen=True)
@@ -116,34 +125,36 @@ def preview(resolved: ResolvedRun) -> Preview:
 
 def _assumed_pairs(spec: RunSpec) -> tuple[int, str]:
     source, num_val = spec.data.source, spec.data.split.num_val
-    match source.kind:
-        case "scenes-v1":
+    match source:
+        case ScenesV1Source() | ScenesSource():
             return max(1, source.num_pairs - num_val), "assumed: num_pairs less num_val"
-        case "openmoji":
+        case OpenMojiSource():
             return OPENMOJI_TRAIN_PAIRS, "assumed: the drawings that Unicode names, less validation"
-        case "webdataset":
-            estimate = _pairs_in_tars(Path(spec.data.path or ""))
-            if estimate is not None:
-                return estimate - min(
-                    num_val, int(estimate * MAX_VAL_SHARE)
-                ), "assumed: by the tars' size, at the bytes a pair of the first ones"
+        case WebDatasetSource() | TextToImage2MSource() | FolderSource() | HfSource():
+            estimate = open_source(spec.data).num_items()
+        case _:
+            assert_never(source)
+    if estimate is not None:
+        return max(1, estimate - min(num_val, int(estimate * MAX_VAL_SHARE))), f"assumed: {_basis(source)}"
+    match source:
+        case TextToImage2MSource(num_shards=int(num_shards)):
+            return num_shards * SHARD_PAIRS, f"assumed: {num_shards} shards of about 50,000; not counted in data.path"
+        case WebDatasetSource() | TextToImage2MSource():
             return TEXT_TO_IMAGE_2M_PAIRS, "assumed: text-to-image-2M, 46 shards of about 50,000; no tars in data.path"
+        case _:
+            return UNKNOWN_PAIRS, "assumed, since the source can't be counted before it is prepared"
 
 
-def _pairs_in_tars(folder: Path) -> int | None:
-    """About how many pairs a folder of tars holds, by the first members of the first; None if that can't be read."""
-    tars = sorted(folder.glob("*.tar"))
-    try:
-        with tarfile.open(tars[0]) as tar:
-            members = list(itertools.islice(tar, NUM_PROBED_MEMBERS))
-    except (IndexError, OSError, tarfile.ReadError):
-        return None
-    keys = {member.name.partition(".")[0] for member in members}
-    if not keys:
-        return None
-    last = members[-1]
-    probed_bytes = last.offset_data + last.size
-    return round(sum(tar.stat().st_size for tar in tars) * len(keys) / probed_bytes)
+def _basis(source: FolderSource | HfSource | WebDatasetSource | TextToImage2MSource) -> str:
+    match source:
+        case FolderSource(table=None):
+            return "the files in data.path, less validation"
+        case FolderSource():
+            return "the rows of the table, less validation"
+        case HfSource():
+            return "the rows of the split, less validation"
+        case _:
+            return "by the tars' size, at the bytes a pair of the first ones"
 
 
 def _value_lines(values: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -109,6 +109,22 @@ def test_tars_without_a_store_are_counted_by_their_size(spec: Path) -> None:
     assert content["num_train_pairs_basis"].startswith("assumed: by the tars' size")
 
 
+def test_the_shards_asked_for_are_counted_where_none_is_there(spec: Path) -> None:
+    source = ("data.source.kind=text-to-image-2m", "data.source.num_shards=3", "data.path=tars")
+    content = check(*(argument for setting in source for argument in ("--set", setting)))
+    assert content["num_train_pairs"] == 150_000
+    assert content["num_train_pairs_basis"].startswith("assumed: 3 shards")
+
+
+def test_the_rows_of_a_table_are_counted(spec: Path) -> None:
+    Path("photos").mkdir()
+    Path("photos/t.csv").write_text("file_name,caption\n" + "0.jpg,a\n" * 1000)
+    source = ("data.source.kind=folder", "data.source.table=t.csv", "data.path=photos")
+    content = check(*(argument for setting in source for argument in ("--set", setting)))
+    assert content["num_train_pairs"] == 800  # a fifth of them validates at most
+    assert content["num_train_pairs_basis"] == "assumed: the rows of the table, less validation"
+
+
 def test_with_a_store_the_count_and_the_identity_are_its_own(small_run: ResolvedRun) -> None:
     found = preview(small_run)
     manifest = manifest_for(small_run.spec.data)
