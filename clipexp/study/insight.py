@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clipexp.comparison import Difference, Direction, Group, compare
 from clipexp.errors import SpecError
-from clipexp.spec.load import ResolvedRun, resolve
+from clipexp.spec.load import resolve
 from clipexp.spec.study import ChoiceDim, Dim, IntDim, PowerOfTwoDim, RangeDim, Value
 from clipexp.study.evidence import StudyEvidence, TrialRow
 
@@ -105,8 +105,15 @@ def amended(base: Mapping[str, Any], values: Mapping[str, Value]) -> dict[str, A
     return content
 
 
-def best_run(evidence: StudyEvidence) -> ResolvedRun | None:
-    """The best trial's spec, under a name of its own; None where no trial finished."""
+def best_settings(evidence: StudyEvidence) -> dict[str, Any] | None:
+    """The best trial's spec as plain data, under a name of its own; None where no trial finished.
+
+    It has the fields that its run recorded: those that specs gained since are not added, so that a report stays as it
+    was written. Where no run's record is at hand, the fields of today.
+
+    Raises:
+        SpecError: it is no spec that runs today.
+    """
     best = best_trial(evidence)
     if best is None:
         return None
@@ -116,7 +123,8 @@ def best_run(evidence: StudyEvidence) -> ResolvedRun | None:
     content["train"] |= {key: evidence.base["train"][key] for key in ("keep_last", "keep_best")}  # a trial keeps less
     if best.seed is not None:
         content["seed"] = best.seed
-    return resolve(content)
+    resolved = resolve(content)
+    return content if evidence.best_spec else resolved.spec.model_dump(mode="json")
 
 
 def is_log(dim: Dim) -> bool:

@@ -14,9 +14,10 @@ from typing import Any
 from clipexp.data.manifest import Manifest, data_checksum, manifest_for
 from clipexp.errors import Problem, SpecError, StudyError
 from clipexp.space import free_bytes, mb, room_bytes
+from clipexp.spec.base import result_fields
 from clipexp.spec.cost import checkpoint_bytes, memory_bytes
 from clipexp.spec.load import ResolvedRun, at
-from clipexp.spec.run import RunSpec, result_fields, spec_hash, total_samples
+from clipexp.spec.run import RunSpec, spec_hash, total_samples
 from clipexp.spec.study import StudySpec, Value
 from clipexp.spec.study_checks import BLOCK_SIZE, direction_by_metric
 from clipexp.spec.study_load import ResolvedStudy, corners

@@ -81,9 +81,9 @@ def draw(analysis: StudyAnalysis) -> dict[str, bytes]:
     """All files of a report, its data included, by their path in the report's folder."""
     evidence = analysis.evidence
     files = {f"{DATA}/{name}": content for name, content in evidence_files(evidence).items()}
-    best = insight.best_run(evidence)
-    if best is not None:
-        files[BEST_FILE] = _best_yaml(evidence, best.spec.model_dump(mode="json")).encode()
+    settings = insight.best_settings(evidence)
+    if settings is not None:
+        files[BEST_FILE] = _best_yaml(evidence, settings).encode()
     ledger = StudyLedger(analysis)
     texts = [
         *trials_table(ledger),

@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, assert_never
 
-from clipexp.spec.run import RunSpec, flatten, result_fields
+from clipexp.spec.base import flatten, result_fields
+from clipexp.spec.run import RunSpec
 from clipexp.spec.study import ChoiceDim, Dim, IntDim, PowerOfTwoDim, RangeDim, StudySpec, Value, points
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from clipexp.comparison import Group, compare
+from clipexp.spec.load import resolve
 from clipexp.spec.study import StudySpec
 from clipexp.study import insight
 from clipexp.study.evidence import ConfirmRow, StudyEvidence, TrialRow
@@ -49,7 +50,7 @@ def test_a_reused_result_does_not_count_as_one_with_fewer_samples() -> None:
 def test_without_a_finished_trial_there_is_no_best() -> None:
     evidence = evidence_of([row(0, None, {LR: 1e-3})])
     assert insight.best_trial(evidence) is None
-    assert insight.best_run(evidence) is None
+    assert insight.best_settings(evidence) is None
 
 
 @pytest.mark.parametrize(
@@ -246,11 +247,11 @@ def test_a_study_without_confirmation_runs_says_nothing_of_them() -> None:
     assert insight.confirmation(toy_evidence(3, is_confirmed=False)) is None
 
 
-def test_the_best_run_has_the_best_values_and_the_trials_seed() -> None:
+def test_the_best_settings_have_the_best_values_and_the_trials_seed() -> None:
     values = {LR: 7e-4, WARMUP: 0.05, BATCH: 64, DECAY: "linear"}
-    found = insight.best_run(evidence_of([row(0, 1.0, values, seed=5)]))
+    found = insight.best_settings(evidence_of([row(0, 1.0, values, seed=5)]))
     assert found is not None
-    spec = found.spec
+    spec = resolve(found).spec
     assert (spec.optim.max_lr, spec.schedule.warmup_frac, spec.train.batch_size) == (7e-4, 0.05, 64)
     assert (spec.schedule.decay, spec.seed, spec.name) == ("linear", 5, "toy-best")
 
@@ -258,7 +259,17 @@ def test_the_best_run_has_the_best_values_and_the_trials_seed() -> None:
 def test_what_the_best_trials_run_recorded_goes_before_the_base() -> None:
     evidence = evidence_of([row(0, 1.0, {LR: 7e-4})])
     recorded = insight.amended(evidence.base, {LR: 7e-4, "train.budget": {"samples": 1_024}})
-    found = insight.best_run(evidence.with_best(recorded))
+    found = insight.best_settings(evidence.with_best(recorded))
     assert found is not None
-    assert found.spec.train.budget.samples == 1_024
-    assert found.spec.train.keep_last == evidence.base["train"]["keep_last"]
+    assert found["train"]["budget"]["samples"] == 1_024
+    assert found["train"]["keep_last"] == evidence.base["train"]["keep_last"]
+
+
+def test_fields_that_specs_gained_since_a_run_are_not_added_to_what_it_recorded() -> None:
+    evidence = evidence_of([row(0, 1.0, {LR: 7e-4})])
+    recorded = insight.amended(evidence.base, {LR: 7e-4})
+    del recorded["data"]["resize"]
+    found = insight.best_settings(evidence.with_best(recorded))
+    assert found is not None
+    assert "resize" not in found["data"]
+    assert resolve(found).spec.data.resize is None

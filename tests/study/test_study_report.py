@@ -10,8 +10,8 @@ import pytest
 
 from clipexp.errors import ReportError
 from clipexp.reporting.write import redraw_report
+from clipexp.spec.base import result_fields
 from clipexp.spec.load import load_spec, resolve
-from clipexp.spec.run import result_fields
 from clipexp.spec.study import StudySpec
 from clipexp.spec.yaml_lines import parse, plain
 from clipexp.study import insight
