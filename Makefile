@@ -16,7 +16,7 @@ N ?= 100
 SEED ?= 0
 FAULTS ?=
 
-.PHONY: quickstart setup setup-dev test test-slow test-gpu faults cold-starts cold-sweeps check lock clean
+.PHONY: quickstart setup setup-dev setup-peers test test-slow test-gpu faults cold-starts cold-sweeps check lock clean
 
 quickstart: setup
 	$(BIN)/clipexp data prepare $(SPEC)
@@ -39,6 +39,14 @@ setup-dev: .venv/installed-dev-$(WHEELS)
 
 .venv/installed-dev-$(WHEELS): .venv/installed-$(WHEELS)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) $(CONSTRAINTS) -e ".[dev]"
+	@touch $@
+
+# The loaders that benchmarks/loader.py measures beside ours
+setup-peers: .venv-peers/installed
+
+.venv-peers/installed: requirements/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -r requirements/peers.txt
 	@touch $@
 
 test: setup-dev

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from clipexp.data.store import PairTable, Store
+from clipexp.data.store import Store
+from clipexp.data.table import PairTable
 from clipexp.errors import DivergedError
 from clipexp.evals.validation import FrozenValidation
 from clipexp.events import EvalEvent
