@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipexp.findings.finding import Finding
-from clipexp.spec.run import Incidental, RunSpec
+from clipexp.spec.base import Incidental
+from clipexp.spec.run import RunSpec
 from clipexp.spec.shape import fields_at
 from clipexp.track.curves import Curves, Series
 from clipexp.track.records import STORE_CHECKSUM_TAG, TAG, RunRecord

@@ -20,7 +20,8 @@ import torch
 
 from clipexp.data.loader import Loader
 from clipexp.data.manifest import Manifest, data_checksum, manifest_for
-from clipexp.data.store import PairTable, Report, Store
+from clipexp.data.store import Report, Store
+from clipexp.data.table import PairTable
 from clipexp.errors import RunError
 from clipexp.evals.validation import FrozenValidation
 from clipexp.settle import settle

@@ -18,9 +18,11 @@ def _periodicity(reading: Reading) -> Told | None:
     line = reading.part(reading.train_loss, SETTLED_FROM)
     if line is None or reading.facts.shuffle == "full":
         return None
+    epoch_pairs, shard_pairs = reading.facts.num_train_pairs, reading.facts.shard_pairs
+    shard_pairs = None if shard_pairs == epoch_pairs else shard_pairs  # all pairs lie in one
     found = [
         (pattern, name, pairs)
-        for name, pairs in (("epoch", reading.facts.num_train_pairs), ("shard", reading.facts.shard_pairs))
+        for name, pairs in (("epoch", epoch_pairs), ("shard", shard_pairs))
         if pairs and (pattern := _pattern(line, pairs)) is not None
     ]
     if not found:

@@ -19,9 +19,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from clipexp.errors import Problem, SpecError
+from clipexp.spec.base import Spec
+from clipexp.spec.data import size_mismatch
 from clipexp.spec.explain import explain
 from clipexp.spec.presets import MODEL_BY_PRESET
-from clipexp.spec.run import RunSpec, Spec, size_mismatch
+from clipexp.spec.run import RunSpec
 from clipexp.spec.shape import Model, container, fields_at
 from clipexp.spec.yaml_lines import Node, Origin, parse, plain, scalar
 

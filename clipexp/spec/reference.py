@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from clipexp.spec.base import Incidental
 from clipexp.spec.presets import MODEL_BY_PRESET
-from clipexp.spec.run import Incidental, RunSpec
+from clipexp.spec.run import RunSpec
 from clipexp.spec.shape import container, kinds_of, sections
 from clipexp.spec.study import StudySpec
 
@@ -71,6 +72,8 @@ def _first_sentence(section: type[BaseModel]) -> str:
 def _values(annotation: Any) -> str:
     if form := container(annotation):
         return "list of values" if form is list else "mapping of paths to values"
+    if typing.get_origin(annotation) is tuple:
+        return "list of texts"
     if typing.get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(annotation))
     if typing.get_origin(annotation) is typing.Annotated:
@@ -83,7 +86,15 @@ def _values(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    return "none" if field.default in (None, "", PydanticUndefined) else f"`{str(field.default).lower()}`"
+    if field.default in (None, "", PydanticUndefined):
+        return "none"
+    match field.default:
+        case bool():
+            return f"`{str(field.default).lower()}`"  # as YAML writes it
+        case tuple():
+            return f"`[{', '.join(field.default)}]`"
+        case _:
+            return f"`{field.default}`"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
     RunSpec.model_validate({"name": "first", "data": {...}, "train": {...}})
 
 Specs are frozen. What follows from one is a function: `num_steps(spec, num_train_pairs)`, `spec_hash(spec, checksum)`.
-A field marked `Incidental` leaves the result as it is (names, paths, cadences, the device) and stays out of the hash;
-one marked `InHashIfSet` is in it where it is given, so that specs that were written before it was there keep theirs.
 """
 
 import hashlib
@@ -12,41 +10,13 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from clipexp.spec.base import Count, Fraction, Incidental, InHashIfSet, Spec, refuse, result_fields, whole
+from clipexp.spec.data import DataSpec, size_mismatch
 
 PresetName = Literal["seed", "tiny"]
-BYTE_PAIR_FLOOR = 258  # 256 bytes and the two marks for start and end of text
-CLIP_VOCAB_SIZE = 49_408  # Radford 2021, section 2.4, with the two marks
 SPEC_HASH_DIGITS = 12
-
-
-class _Mark:
-    """Says of a field how it counts in a spec's hash; any other counts as it is."""
-
-
-Incidental = _Mark()  # never: it does not affect the result
-InHashIfSet = _Mark()  # but where it is None
-
-
-def whole(value: Any) -> Any:
-    """A whole number written as a float, such as 2e5, as an int; anything else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Count = Annotated[int, BeforeValidator(whole), Field(gt=0)]  # 200_000 and 2e5 alike
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Spec(BaseModel):
-    """The base of all specs: frozen, strict about types, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-def refuse(message: str, key: str = "") -> PydanticCustomError:
-    """An error about the field at hand, or about `key`, a dotted path below the spec that raises it."""
-    return PydanticCustomError("inconsistent", "{message}", {"message": message, "key": key})
 
 
 class TowerSpec(Spec):
@@ -88,101 +58,6 @@ class ModelSpec(Spec):
         if image_size_px % patch_size_px:
             raise refuse(f"must divide image_size_px {image_size_px}, but is {patch_size_px}")
         return patch_size_px
-
-
-class ScenesV1Source(Spec):
-    """Pictures composed from OpenMoji drawings, with captions that say what is where (first version, frozen)."""
-
-    kind: Literal["scenes-v1"]
-    num_pairs: Annotated[Count, Field(description="How many pairs to compose, validation included.")] = 42_000
-    seed: Annotated[int, Field(ge=0, description="Decides what every scene shows.")] = 0
-
-
-class OpenMojiSource(Spec):
-    """The OpenMoji drawings themselves, captioned with their names and aliases."""
-
-    kind: Literal["openmoji"]
-
-
-class WebDatasetSource(Spec):
-    """A folder of tars holding `KEY.jpg` beside `KEY.json`, as text-to-image-2M has them; set `data.path`."""
-
-    kind: Literal["webdataset"]
-    caption_key: Annotated[str, Field(description="The key of the JSON that holds the caption.")] = "prompt"
-    licence: Annotated[str, Incidental, Field(description="The pictures' licence, for reports that show them.")] = (
-        "unknown"
-    )
-    attribution: Annotated[str, Incidental, Field(description="Whom reports that show the pictures credit.")] = ""
-
-
-SourceSpec = Annotated[ScenesV1Source | OpenMojiSource | WebDatasetSource, Field(discriminator="kind")]
-
-
-class ClipTokenizerSpec(Spec):
-    """CLIP's own byte-pair encoding, 49,408 entries."""
-
-    kind: Literal["clip"]
-
-    @property
-    def vocab_size(self) -> int:
-        """Rows of the token embedding."""
-        return CLIP_VOCAB_SIZE
-
-
-class TrainedTokenizerSpec(Spec):
-    """A byte-pair encoding trained on the training captions."""
-
-    kind: Literal["trained"]
-    vocab_size: Annotated[
-        int,
-        BeforeValidator(whole),
-        Field(ge=BYTE_PAIR_FLOOR, le=65_536, description="Rows of the token embedding; the most entries it may learn."),
-    ] = 2048
-
-
-TokenizerSpec = Annotated[ClipTokenizerSpec | TrainedTokenizerSpec, Field(discriminator="kind")]
-
-
-class SplitSpec(Spec):
-    """How the frozen validation set is taken out."""
-
-    num_val: Annotated[Count, Field(description="Validation pairs; no more than a fifth of the set is taken.")] = 1024
-    seed: Annotated[int, Field(ge=0, description="Decides which pairs validate.")] = 0
-
-
-class DataSpec(Spec):
-    """Where pairs come from and how they are fed."""
-
-    source: Annotated[SourceSpec, Field(description="Where pairs come from.")]
-    path: Annotated[
-        str | None,
-        Incidental,
-        Field(validate_default=True, description="Folder of the source's own files (webdataset)."),
-    ] = None
-    store: Annotated[str, Incidental, Field(description="Folder of the prepared set.")]
-    image_size_px: Annotated[Count, Field(description="Height and width of the stored pictures; the model's own.")]
-    encoding: Annotated[
-        Literal["raw", "jpeg"], Field(description="Stored pictures: uint8 as they are, or JPEG at quality 95.")
-    ] = "raw"
-    tokenizer: Annotated[TokenizerSpec, Field(description="How captions become tokens.")]
-    split: Annotated[SplitSpec, Field(description="How the validation set is taken out.")] = SplitSpec()
-    captions: Annotated[
-        Literal["first", "sample"], Field(description="With several captions a picture: the first, or one at random.")
-    ] = "first"
-    shuffle: Annotated[
-        Literal["full", "none"], Field(description="A new permutation of the whole set each epoch, or its own order.")
-    ] = "full"
-    augment: Annotated[
-        Literal["none", "random_resized_crop"],
-        Field(description="Crop 50 to 100% of the area and scale back; no flip, since captions say left and right."),
-    ] = "none"
-
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None and isinstance(info.data.get("source"), WebDatasetSource):
-            raise refuse("is needed by source webdataset: the folder that holds the tars")
-        return path
 
 
 class LossSpec(Spec):
@@ -333,11 +208,6 @@ class RunSpec(Spec):
         return self
 
 
-def size_mismatch(stored_px: int, model_px: int) -> str | None:
-    """What is wrong between the stored pictures' size and the model's, if anything."""
-    return None if stored_px == model_px else f"is {stored_px}, but model.image_size_px is {model_px}: make them equal"
-
-
 def budget_samples(spec: RunSpec, num_train_pairs: int) -> int:
     """Pairs that the budget pays for: given, or epochs x pairs rounded."""
     if spec.train.budget.samples is not None:
@@ -365,35 +235,20 @@ def largest_divisor(number: int, limit: int) -> int:
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
-def result_fields(spec: Spec) -> dict[str, Any]:
-    """What of a spec affects the result, as plain nested data; see `Incidental` and `InHashIfSet`."""
-    kept: dict[str, Any] = {}
-    for name, field in type(spec).model_fields.items():
-        value = getattr(spec, name)
-        if Incidental not in field.metadata and not (value is None and InHashIfSet in field.metadata):
-            kept[name] = result_fields(value) if isinstance(value, Spec) else value
-    return kept
-
-
-def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys: `{"a": {"b": 1}}` -> `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def spec_hash(spec: RunSpec, data_checksum: str) -> str:
     """The run's identity: 12 hex digits over all that affects the result, the prepared set's checksum included."""
-    content = json.dumps({"spec": result_fields(spec), "store": data_checksum}, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:SPEC_HASH_DIGITS]
+    return _hash(result_fields(spec), data_checksum)
 
 
 def group_hash(spec: RunSpec, data_checksum: str) -> str:
     """What replicates of a spec share: 12 hex digits, as `spec_hash` but for the seed."""
     fields = {key: value for key, value in result_fields(spec).items() if key != "seed"}
+    return _hash(fields, data_checksum)
+
+
+def _hash(fields: Mapping[str, Any], data_checksum: str) -> str:
+    if fields["data"]["captions"] == "sample":
+        # Drawn by (seed, epoch, row). Runs whose captions were drawn by the batch's position are not repeated by these.
+        fields = {**fields, "captions_drawn_by": "row"}
     content = json.dumps({"spec": fields, "store": data_checksum}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:SPEC_HASH_DIGITS]

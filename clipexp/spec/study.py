@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, assert_never
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from clipexp.spec.run import Count, Spec, refuse, whole
+from clipexp.spec.base import Count, Spec, refuse, whole
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Value = bool | int | float | str | None | list[Any] | dict[str, Any]  # what a dotted path of a run can be set to

@@ -16,8 +16,9 @@ from functools import cached_property
 from typing import Any
 
 from clipexp.errors import Problem, SpecError
+from clipexp.spec.base import Incidental, Spec
 from clipexp.spec.load import Experiment, nested
-from clipexp.spec.run import Incidental, RunSpec, Spec, budget_samples, start_samples, total_samples
+from clipexp.spec.run import RunSpec, budget_samples, start_samples, total_samples
 from clipexp.spec.shape import all_paths, description_by_key, fields_at, models_at
 from clipexp.spec.study import (
     BaselineSpec,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from clipexp.errors import TrackingError
 from clipexp.events import StopReason
-from clipexp.spec.run import RunSpec, flatten, group_hash
+from clipexp.spec.base import flatten
+from clipexp.spec.run import RunSpec, group_hash
 from clipexp.track.header import RunHeader
 from clipexp.track.mlflow_store import experiment_id, first_line
 from clipexp.track.provenance import Git

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from clipexp.spec.run import RunSpec, result_fields
+from clipexp.spec.base import result_fields
+from clipexp.spec.run import RunSpec
 from clipexp.track.header import RunHeader
 from clipexp.track.home import home
 from clipexp.track.journal import active_seconds, end_reason, last_samples_seen

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipexp.data.store import Store
-from clipexp.spec.run import TrainedTokenizerSpec
+from clipexp.spec.data import TrainedTokenizerSpec
 
 CONTEXT_LENGTH = 32
 VOCAB_SIZES = {"scenes": 1024, "openmoji": 4096}
@@ -46,9 +46,18 @@ class MemoryTable:
     def num_pairs(self) -> int:
         return len(self.all_pixels)
 
-    def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def pixels(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
         self.before_read()
         return self.all_pixels[rows]
+
+    def empty(self, num_rows: int) -> NDArray[np.uint8]:
+        return np.empty((num_rows, *self.all_pixels.shape[1:]), np.uint8)
+
+    def gather(self, rows: NDArray[np.integer], out: NDArray[np.uint8]) -> None:
+        out[:] = self.pixels(rows)
+
+    def read_ahead(self, rows: NDArray[np.integer]) -> None:
+        """Nothing: all is in memory."""
 
     def tokens(self, rows: NDArray[np.int64], caption_idx: NDArray[np.int64] | int = 0) -> NDArray[np.uint16]:
         return self.all_tokens[rows]

@@ -36,7 +36,7 @@ def test_every_mistake_of_a_file_is_told_at_once_each_at_its_line(tmp_path: Path
     (tmp_path / "run.yaml").write_text(
         "name: my run\n"
         "data:\n"
-        "  source: {kind: scenes}\n"
+        "  source: {kind: scenesv1}\n"
         "  stor: data/x\n"
         "  image_size_px: '48'\n"
         "  tokenizer: {kind: clip}\n"
@@ -54,7 +54,8 @@ def test_every_mistake_of_a_file_is_told_at_once_each_at_its_line(tmp_path: Path
     told = {str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems}
     assert told == {
         "run.yaml:1: name must be letters, digits, '.', '_' and '-', beginning with a letter or digit, but is 'my run'",
-        "run.yaml:3: data.source.kind must be scenes-v1, openmoji or webdataset, but is 'scenes'"
+        "run.yaml:3: data.source.kind must be scenes-v1, scenes, openmoji, webdataset, text-to-image-2m, folder or hf,"
+        " but is 'scenesv1'"
         "; did you mean scenes-v1?",
         "run.yaml:2: data.store is missing; folder of the prepared set",
         "run.yaml:4: data.stor is unknown; did you mean store?",
@@ -135,7 +136,10 @@ def test_a_value_of_the_wrong_type_is_told_with_what_it_is(tmp_path: Path, text:
         ("train: {batch_size: 1}", "train.batch_size must be greater than or equal to 2, but is 1"),
         ("model: {vision: {heads: 3}}", "model.vision.heads must divide width 128, but is 3"),
         ("model: {patch_size_px: 13}", "model.patch_size_px must divide image_size_px 48, but is 13"),
-        ("data: {image_size_px: 96}", "data.image_size_px is 96, but model.image_size_px is 48: make them equal"),
+        (
+            "data: {image_size_px: 32}",
+            "data.image_size_px is 32, but model.image_size_px is 48: store pictures of that size or larger",
+        ),
         (
             "data: {source: {kind: webdataset}}",
             "data.path is needed by source webdataset: the folder that holds the tars",
@@ -158,7 +162,7 @@ def test_nan_in_plain_data_is_refused() -> None:
 
 def test_checks_between_keys_are_told_beside_any_other_mistake(tmp_path: Path) -> None:
     text = (
-        "data: {source: {kind: webdataset}, image_size_px: 96, colour: red}\n"
+        "data: {source: {kind: webdataset}, image_size_px: 32, colour: red}\n"
         "model: {patch_size_px: 13, colour: red}\n"
         "model: {vision: {heads: 3, colour: red}, patch_size_px: 13, colour: red}\n"
     )
@@ -176,8 +180,8 @@ def test_checks_between_keys_are_told_beside_any_other_mistake(tmp_path: Path) -
 
 
 def test_a_child_may_be_wrong_about_a_size_that_the_preset_sets(tmp_path: Path) -> None:
-    assert problems(tmp_path, "name: x\ndata:\n  image_size_px: 64\n") == [
-        "child.yaml:4: data.image_size_px is 64, but model.image_size_px is 48: make them equal"
+    assert problems(tmp_path, "name: x\ndata:\n  image_size_px: 32\n") == [
+        "child.yaml:4: data.image_size_px is 32, but model.image_size_px is 48: store pictures of that size or larger"
     ]
 
 
@@ -188,7 +192,9 @@ def test_an_unknown_preset_is_told_alone_at_its_line_with_the_valid_ones(tmp_pat
 
 
 def test_a_source_without_a_kind_is_told_the_kinds() -> None:
-    with pytest.raises(SpecError, match=r"data\.source\.kind is missing; it is scenes-v1, openmoji or webdataset"):
+    with pytest.raises(
+        SpecError, match=r"data\.source\.kind is missing; it is scenes-v1, scenes, openmoji, webdataset"
+    ):
         resolve({"data": {"source": {"num_pairs": 5}}})
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from clipexp.errors import SpecError
 from clipexp.spec.load import load_spec, resolve
-from clipexp.spec.run import OpenMojiSource, ScenesV1Source
+from clipexp.spec.sources import OpenMojiSource, ScenesV1Source
 from clipexp.spec.yaml_lines import dump
 
 BASE = """\

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from clipexp.spec.base import result_fields
 from clipexp.spec.load import resolve
-from clipexp.spec.run import RunSpec, budget_samples, num_steps, result_fields, spec_hash
+from clipexp.spec.run import RunSpec, budget_samples, num_steps, spec_hash
 
 CONTENT: dict[str, Any] = {
     "name": "first",
