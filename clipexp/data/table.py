@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.integer]
 WILL_NEED = 3  # madvise's advice, the same on Linux and macOS
+MIN_ROWS_SHARED = 64  # fewer are copied sooner than threads are started, which can hang where memory ran out
 
 
 class PairTable:
@@ -65,6 +66,9 @@ class PairTable:
     def pixels(self, rows: Rows) -> Pixels:
         """Pictures of some rows: uint8 (rows, height, width, 3), 0-255, RGB; newly allocated."""
         out = self.empty(len(rows))
+        if len(rows) < MIN_ROWS_SHARED:
+            self.gather(rows, out)
+            return out
         num = self._pool._max_workers
         slices = [slice(len(rows) * i // num, len(rows) * (i + 1) // num) for i in range(num)]
         list(self._pool.map(lambda part: self.gather(rows[part], out[part]), slices))
