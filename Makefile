@@ -53,7 +53,7 @@ test: setup-dev
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not gpu"
 
 test-slow: setup-dev
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not gpu"
 
 # N random faults against real runs, from SEED on; FAULTS="--json FILE" and the like are passed on
 faults: setup-dev
